@@ -1,0 +1,236 @@
+"""Reads `datasets/`: the MEGC 2019 composite (or CASME III alone) in the layout that HTNet's authors released.
+
+    combined_3_class2_for_optical_flow.csv                                the index (here, or beside the script)
+    three_norm_u_v_os/<subject>/{u_train,u_test}/<label>/<name> .png      flow images, once per fold
+    STSNet_whole_norm_u_v_os/<name> .png                                  or: the same flow images, once
+    combined_datasets_whole/                                              apex faces (.jpg), or flow images (.png)
+
+A sample's name is '<subject>_<clip>'; the space before `.png` in the released names is optional. Without the index the
+folder tree gives subjects and labels. Whatever is missing, unreadable or contradictory raises `BadInput`.
+"""
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+INDEX_NAME = "combined_3_class2_for_optical_flow.csv"
+FLOW_TREE, FLOW_FOLDER, FACE_FOLDER = "three_norm_u_v_os", "STSNet_whole_norm_u_v_os", "combined_datasets_whole"
+CLASSES = ("negative", "positive", "surprise")
+DATABASES = {"casme2": r"sub\d+", "smic": r"s\d+", "samm": r"\d{3}", "casme3": r"spNO\..+"}  # how each names subjects
+FLOW_SIZE = 28
+
+
+class BadInput(ValueError):
+    """Something the user gave is wrong; the message is one sentence that names it and says what to do."""
+
+
+@dataclass(frozen=True)
+class Composite:
+    """N samples, sorted by name, so that no result depends on where they were read from."""
+    names: np.ndarray  # [N] '<subject>_<clip>'
+    subjects: np.ndarray  # [N] str
+    databases: np.ndarray  # [N] 'casme2' | 'smic' | 'samm' | 'casme3'
+    labels: np.ndarray  # [N] int, 0 negative, 1 positive, 2 surprise
+    flows: np.ndarray  # uint8 [N, 28, 28, 3], OpenCV's channel order: (strain, v, u)
+    faces: list  # [N] Path of the apex face, or None
+
+    def table(self):
+        """Subjects, samples and classes per database, as a DataFrame with a row for each database and the total."""
+        rows = {}
+        for database in [*dict.fromkeys(sorted(self.databases, key=list(DATABASES).index)), "total"]:
+            mask = np.full(len(self.names), True) if database == "total" else self.databases == database
+            counts = np.bincount(self.labels[mask], minlength=len(CLASSES))
+            rows[database] = {"subjects": len(set(self.subjects[mask])), "samples": mask.sum(),
+                              **dict(zip(CLASSES, counts))}
+        return pd.DataFrame(rows).T
+
+
+def read_image(path, flags=cv2.IMREAD_UNCHANGED):
+    """An image file -> uint8 or uint16 array, [H, W] or [H, W, C] in OpenCV's channel order; raises BadInput."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}).") from None
+    # OpenCV fills the missing part of a truncated file with grey and only warns, so the end is looked for first.
+    truncated = (data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-64:]
+                 or data[:4] == b"\x89PNG" and b"IEND" not in data[-64:])
+    image = None if truncated or not data else cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if image is None:
+        raise BadInput(f"{path} is {'truncated' if truncated else 'not a readable image'}: replace the file.")
+    return image
+
+
+def replace_with(path, write):
+    """Calls write(temporary path), then renames to `path`, so that no reader ever sees half a file.
+
+    The temporary name keeps the ending (`.<pid>.tmp.<name>`). Raises BadInput where the disk is full or not writable.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{os.getpid()}.tmp.{path.name}")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
+        raise BadInput(f"{path} could not be written ({error}): make room or choose another folder; what was finished "
+                       "before is kept.") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def holds_data(root):
+    """Whether there is anything of a composite at `root` (an index or a flow folder), be it only half."""
+    root = Path(root)
+    return (any(path.exists() for path in (root / INDEX_NAME, root / FLOW_TREE, root / FLOW_FOLDER))
+            or any((root / FACE_FOLDER).glob("*.png")))
+
+
+def load_composite(root):
+    """Reads the data under the folder `root` -> Composite; raises BadInput with a sentence naming what is wrong."""
+    root = Path(root)
+    if not root.is_dir():
+        raise BadInput(f"{root} is not a folder: set DATASETS to the folder that holds the data.")
+    flows, labels, subjects, source = _find_flows(root)
+    index_path = next((path for path in (root / INDEX_NAME, root.parent / INDEX_NAME) if path.is_file()), None)
+    if index_path is None:
+        if labels is None:
+            raise BadInput(f"{INDEX_NAME} is missing in {root}: it holds the labels of the flow images in {source}.")
+        rows = {name: {"sub": subjects[name], "label": labels[name], "dataset": "", "imagename": ""} for name in flows}
+    else:
+        rows = _read_index(index_path)
+        if missing := sorted(rows.keys() - flows.keys()):
+            raise BadInput(f"{source} has no flow image '{missing[0]} .png' ({len(missing)} missing in all), "
+                           f"which {index_path} lists: add it or take its row out.")
+        if extra := sorted(flows.keys() - rows.keys()):
+            raise BadInput(f"{flows[extra[0]]} ({len(extra)} such in all) has no row in {index_path}: "
+                           "add the row or take the image away.")
+        for name, row in rows.items() if labels else ():
+            if (row["sub"], row["label"]) != (subjects[name], labels[name]):
+                raise BadInput(f"{index_path} gives {name} subject {row['sub']} and label {row['label']}, but the "
+                               f"image lies at {flows[name]}: make the two agree.")
+    names = sorted(rows)
+    if not names:
+        raise BadInput(f"{index_path or source} lists no samples: put the data there or empty {root} for the sample.")
+    images = []
+    for name in names:
+        image = read_image(flows[name])
+        if image.shape != (FLOW_SIZE, FLOW_SIZE, 3) or image.dtype != np.uint8:
+            raise BadInput(f"{flows[name]} is {image.dtype} {'x'.join(map(str, image.shape))}, not an 8-bit colour "
+                           f"flow image of {FLOW_SIZE}x{FLOW_SIZE} pixels: make it anew with prepare_datasets.py.")
+        images.append(image)
+    return Composite(names=np.array(names), subjects=np.array([rows[name]["sub"] for name in names]),
+                     databases=np.array([_database(name, rows[name], index_path or source) for name in names]),
+                     labels=np.array([rows[name]["label"] for name in names]), flows=np.stack(images),
+                     faces=_find_faces(root, names, rows, index_path))
+
+
+def _find_flows(root):
+    """-> (path by name, label by name or None, subject by name or None, the folder they come from)."""
+    if (root / FLOW_TREE).is_dir():
+        return _read_tree(root / FLOW_TREE)
+    for folder in (root / FLOW_FOLDER, root / FACE_FOLDER):
+        if flows := _images_by_name(folder):
+            return flows, None, None, folder
+    raise BadInput(f"{root} holds no flow images: put them in {FLOW_TREE}, {FLOW_FOLDER} or (as .png) {FACE_FOLDER}.")
+
+
+def _images_by_name(folder):
+    """{name: path} of the .png files in a folder."""
+    images = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.suffix.lower() == ".png" and not path.name.startswith("."):
+            if (name := path.stem.strip()) in images:
+                raise BadInput(f"{path} is there twice, with and without the space before .png: remove one.")
+            images[name] = path
+    return images
+
+
+def _read_tree(tree):
+    """The released folds. A subject's u_test holds its own samples; its u_train must be exactly everybody else's."""
+    def by_label(folder):
+        found = {}
+        for sub in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if sub.name.startswith(".") or not sub.is_dir():
+                continue
+            if sub.name not in ("0", "1", "2"):
+                raise BadInput(f"{sub} is not a class folder: 0 (negative), 1 (positive) and 2 (surprise) are.")
+            for name, path in _images_by_name(sub).items():
+                if name in found:
+                    raise BadInput(f"{path} lies in class folder {found[name][0]} as well: keep one of the two.")
+                found[name] = (int(sub.name), path)
+        return found
+
+    folders = sorted(path for path in tree.iterdir() if path.is_dir() and not path.name.startswith("."))
+    flows, labels, subjects = {}, {}, {}
+    for folder in folders:
+        for name, (label, path) in by_label(folder / "u_test").items():
+            if not name.startswith(f"{folder.name}_"):
+                raise BadInput(f"{path} is not a sample of subject {folder.name}: its name would begin "
+                               f"'{folder.name}_'; move it to its own subject's u_test.")
+            flows[name], labels[name], subjects[name] = path, label, folder.name
+    for folder in folders:
+        if not (folder / "u_train").is_dir():
+            continue
+        train = {name: label for name, (label, _) in by_label(folder / "u_train").items()}
+        expected = {name: label for name, label in labels.items() if subjects[name] != folder.name}
+        if wrong := sorted(name for name in train.keys() | expected if train.get(name) != expected.get(name)):
+            raise BadInput(f"{folder / 'u_train'} contradicts the u_test folders about '{wrong[0]} .png' ({len(wrong)} "
+                           f"such in all): label {train.get(wrong[0], 'missing')} here, "
+                           f"{expected.get(wrong[0], 'not another subject’s sample')} by u_test.")
+    return flows, labels, subjects, tree
+
+
+def _read_index(path):
+    """The index -> {name: row}. All is read as text, since SAMM's subjects are called '006'."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (ValueError, OSError) as error:
+        raise BadInput(f"{path} is not a readable CSV file: {str(error).splitlines()[0].rstrip('.')}.") from None
+    if missing := [column for column in ("sub", "filename_o", "label") if column not in table]:
+        raise BadInput(f"{path} lacks the column '{missing[0]}': it has {', '.join(table.columns)}.")
+    rows = {}
+    for line, row in enumerate(table.to_dict("records"), start=2):
+        name = f"{row['sub'].strip()}_{row['filename_o'].strip()}"
+        if row["label"].strip() not in ("0", "1", "2"):
+            raise BadInput(f"{path}, line {line}: label '{row['label']}' of {name} is none of 0, 1, 2.")
+        if name in rows:
+            raise BadInput(f"{path}, line {line}: {name} is listed twice; keep one row.")
+        rows[name] = {"dataset": "", "imagename": "", **row, "sub": row["sub"].strip(), "label": int(row["label"])}
+    return rows
+
+
+def _database(name, row, source):
+    """The index's `dataset` column or, where it says nothing, the way in which each database names its subjects."""
+    if given := row["dataset"].strip().lower():
+        if given not in DATABASES:
+            raise BadInput(f"{source} calls the database of {name} '{given}': it must be one of "
+                           f"{', '.join(DATABASES)}.")
+        return given
+    for database, pattern in DATABASES.items():
+        if re.fullmatch(pattern, row["sub"]):
+            return database
+    raise BadInput(f"{source}: the database of subject '{row['sub']}' is unknown, since CASME II's are named sub01, "
+                   "SMIC's s01, SAMM's 006 and CASME III's spNO.1; name it in the index's column 'dataset'.")
+
+
+def _find_faces(root, names, rows, index_path):
+    """The apex face of each sample, or None. With a face folder, an image that the index names must be there."""
+    images = {path.name: path for path in sorted((root / FACE_FOLDER).glob("*"))
+              if path.suffix.lower() in (".jpg", ".jpeg", ".bmp", ".png")}
+    photos = [path for path in images.values() if path.suffix.lower() != ".png"]
+    flows_in_face_folder = not any((root / folder).is_dir() for folder in (FLOW_TREE, FLOW_FOLDER))
+    if flows_in_face_folder:  # then the .png files there are the flow images
+        images = {path.name: path for path in photos}
+    by_stem = {path.stem.strip(): path for path in images.values()}
+    faces = []
+    for name in names:
+        listed = rows[name]["imagename"].strip()
+        face = images.get(listed) or by_stem.get(name)
+        if face is None and listed and images:
+            raise BadInput(f"{root / FACE_FOLDER / listed} is missing, which {index_path} lists as the face of {name}: "
+                           "add the image or clear its cell 'imagename'.")
+        faces.append(face)
+    return faces

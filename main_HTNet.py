@@ -1,0 +1,292 @@
+"""Trains or evaluates HTNet (or STSTNet) on the MEGC 2019 composite by leave-one-subject-out.
+
+    python main_HTNet.py --train True                     train all folds, report UF1/UAR; goes on where it stopped
+    python main_HTNet.py --train False                    evaluate the weights in weights/<run>/
+    python main_HTNet.py --train True --epochs 100 --subjects sub01,s03
+    torchrun --nproc-per-node 2 main_HTNet.py --train True
+
+Edit the constants below, or give any of them on the command line under its own name.
+"""
+import hashlib
+import json
+import os
+import sys
+import time
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from einops import rearrange
+from tqdm import tqdm
+
+import composite_dataset
+import evaluation
+import facial_areas
+import htnet
+import loso
+import run_folder
+from composite_dataset import BadInput, replace_with
+from settings import read_settings
+from ststnet import STSTNet
+
+# what to run
+MODEL = "HTNet"            # "HTNet" or "STSTNet"
+RUN = ""                   # name of the run: results/<run>/ and weights/<run>/; empty: the model's name
+SUBJECTS = ""              # held-out subjects, e.g. "sub01,s03"; empty: all
+SEED = 1                   # each fold's seed is made of this and the subject's name
+DEVICE = "auto"            # "auto" (CUDA where there is a GPU), "cpu", "cuda" or e.g. "cuda:1"
+THREADS = 0                # CPU threads; 0: PyTorch's own choice
+# folders
+DATASETS = "datasets"      # index, flow images, faces
+WEIGHTS = "weights"        # weights/<run>/<subject>.pth
+RESULTS = "results"        # results/<run>/: report, predictions, plots, finished folds
+# training (paper and released code)
+LEARNING_RATE = 5e-5       # Adam's
+BATCH_SIZE = 256           # samples per step
+EPOCHS = 800               # passes over the training samples of a fold
+CLASS_ORDER = (2, 1, 0)    # classes in the order in which training goes through them; there is no shuffling
+KEEP = "best"              # weights to keep of each fold: "best" epoch (as released), "last" or "none"
+# HTNet
+DIM = 256                  # width of the first level; doubles with every level
+HEADS = 3                  # attention heads of the first level; double with every level
+PATCH_SIZE = 7             # pixels a side
+NUM_HIERARCHIES = 3        # levels
+BLOCK_REPEATS = (2, 2, 10)  # transformer layers of each level, from fine to coarse
+MLP_MULT = 4               # hidden width of an MLP, as a multiple of its level's
+DROPOUT = 0.0              # in attention and MLP
+
+CONSTANTS = tuple(name for name in globals() if name.isupper())
+MODEL_DEFAULTS = {  # a model's own recipe, where it is not the constants'
+    "HTNet": {},
+    "STSTNet": dict(LEARNING_RATE=5e-5, BATCH_SIZE=256, EPOCHS=800, KEEP="last"),  # the PyTorch port's
+}
+SAMPLE = dict(LEARNING_RATE=2e-4, BATCH_SIZE=32, EPOCHS=20, DIM=32)  # the recipe for datasets/sample/
+HTNET_ONLY = ("DIM", "HEADS", "PATCH_SIZE", "NUM_HIERARCHIES", "BLOCK_REPEATS", "MLP_MULT", "DROPOUT")
+# What makes a run that run: folds and weights of other values are not mixed with it.
+RECIPE = ("MODEL", "SEED", "LEARNING_RATE", "BATCH_SIZE", "EPOCHS", "CLASS_ORDER", "KEEP", *HTNET_ONLY)
+
+
+def main(argv=None):
+    """The command. Bad input is one sentence on standard error and exit status 2."""
+    try:
+        settings = read_settings(argv, {name: globals()[name] for name in CONSTANTS}, MODEL_DEFAULTS, SAMPLE)
+        if settings.THREADS:
+            torch.set_num_threads(settings.THREADS)
+        if "RANK" in os.environ and not torch.distributed.is_initialized():  # under torchrun
+            torch.distributed.init_process_group("gloo", timeout=timedelta(days=30))
+        (train if settings.train else evaluate)(settings)
+    except BadInput as error:
+        print(f"main_HTNet.py: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("\nStopped. Finished folds are kept; the same command goes on from them.", file=sys.stderr)
+        raise SystemExit(130) from None
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+def train(settings):
+    """Trains the folds that are not finished yet, a rank its share of them, then reports on all."""
+    with torch.device("meta"):  # shapes only: a network that does not divide is refused before any work
+        parameters = sum(parameter.numel() for parameter in build_model(settings).parameters())
+    rank, ranks = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    results, weights = Path(settings.RESULTS, settings.RUN), Path(settings.WEIGHTS, settings.RUN)
+    device = pick_device(settings)
+    if rank:  # rank 0 checks, detects facial areas and prepares the folders first
+        torch.distributed.barrier()
+    composite, inputs, record = prepare(settings, log=print if rank == 0 else lambda *_: None)
+    labels = torch.from_numpy(composite.labels)
+    folds = [fold for fold in loso.folds(composite, settings.CLASS_ORDER) if fold[0] in settings.SUBJECTS]
+    fold_path = {subject: results / "folds" / f"{subject}.npz" for subject, _, _ in folds}
+
+    def stored(subject, test):
+        return run_folder.load_fold(fold_path[subject], composite.names[test], composite.labels[test], settings.EPOCHS)
+
+    finished = {subject: stored(subject, test) for subject, _, test in folds
+                if fold_path[subject].exists() and not settings.overwrite}
+    if rank == 0:
+        run_folder.claim(settings, results, weights, record)
+        if settings.KEEP != "none":
+            run_folder.check_disk(weights, parameters, len(folds) - len(finished))
+        if settings.MODEL == "HTNet":
+            facial_areas.contact_sheet(composite, settings.centres, results / "facial_areas.png", per_database=2)
+        if ranks > 1:
+            torch.distributed.barrier()
+    if finished:
+        print(f"{len(finished)} of {len(folds)} folds were finished before and are not trained again.")
+
+    own = folds[rank::ranks]
+    waiting = [fold for fold in own if fold[0] not in finished]
+    bar = tqdm(total=len(waiting) * settings.EPOCHS, unit="epoch", disable=bool(rank), smoothing=0.05,
+               mininterval=0.5 if sys.stderr.isatty() else 30)
+
+    def on_epoch(loss):
+        bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+        bar.update()
+
+    for number, (subject, train_indices, test) in enumerate(own, start=1):
+        if subject not in finished:
+            bar.set_description(f"fold {number}/{len(own)} {subject}")
+            start = time.perf_counter()
+            torch.manual_seed(loso.fold_seed(settings.SEED, subject))
+            model = build_model(settings).to(device)
+            result = loso.train_fold(model, inputs[train_indices], labels[train_indices], inputs[test], labels[test],
+                                     epochs=settings.EPOCHS, batch_size=settings.BATCH_SIZE,
+                                     learning_rate=settings.LEARNING_RATE, keep=settings.KEEP, on_epoch=on_epoch)
+            if result.state is not None:
+                replace_with(weights / f"{subject}.pth", partial(torch.save, result.state))
+            run_folder.save_fold(fold_path[subject], result, composite.names[test], composite.labels[test],
+                           time.perf_counter() - start)
+            finished[subject] = stored(subject, test)
+            del model, result  # before the next fold's are made: half a gigabyte each at the paper's settings
+        if rank == 0:
+            tqdm.write(fold_lines(subject, finished))
+    bar.close()
+    if ranks > 1:
+        torch.distributed.barrier()
+    if rank == 0:
+        finished = [stored(subject, test) for subject, _, test in folds]
+        order = np.concatenate([test for _, _, test in folds])
+        held_out = pick(composite, order)
+        hours = sum(float(fold["seconds"]) for fold in finished) / 3600
+        description = "\n".join([
+            f"- samples: {len(order)} of {len(set(held_out.subjects))} subjects"
+            + ("" if len(folds) == len(set(composite.subjects)) else f" (of {len(set(composite.subjects))})"),
+            "- settings: " + ", ".join(f"{name} {value}" for name, value in record["settings"].items()),
+            f"- {machine(device)}; training took {hours:.2f} hours, summed over the folds"])
+        text = evaluation.report(results, held_out, np.concatenate([fold["logits"] for fold in finished], axis=1),
+                                 np.stack([fold["losses"] for fold in finished]), model=settings.MODEL,
+                                 heading=f"{settings.MODEL}, leave-one-subject-out, run '{settings.RUN}'",
+                                 description=(SAMPLE_BANNER + "\n\n" if settings.on_sample else "") + description)
+        print(f"\n{text}\nWritten to {results}{os.sep}")
+
+
+def evaluate(settings):
+    """One forward pass per subject with the weights in weights/<run>/; one row, named after their epoch choice."""
+    results, weights = Path(settings.RESULTS, settings.RUN), Path(settings.WEIGHTS, settings.RUN)
+    device = pick_device(settings)
+    composite, inputs, record = prepare(settings)
+    stored = run_folder.read_record(weights / "settings.json")
+    choice = f"{stored['settings'].get('KEEP', 'unknown')} epoch" if stored else "epoch unknown"
+    if stored:
+        network = {name: value for name, value in record["settings"].items() if name in ("MODEL", *HTNET_ONLY)}
+        if different := run_folder.differences(network, stored["settings"]):
+            raise BadInput(f"{weights} holds weights of other settings: {different}; give those settings, or another "
+                           "RUN.")
+        if stored["data"] != record["data"]:
+            print(f"Note: the {weights} were trained on other data (other samples, flow images or facial areas).")
+    else:
+        print(f"Note: {weights} has no settings.json, so the epoch choice of these weights is unknown.")
+    folds = [fold for fold in loso.folds(composite, settings.CLASS_ORDER) if fold[0] in settings.SUBJECTS]
+    if missing := [subject for subject, _, _ in folds if not (weights / f"{subject}.pth").exists()]:
+        raise BadInput(f"{weights / missing[0]}.pth is missing ({len(missing)} of {len(folds)} subjects lack weights): "
+                       "train with --train True, or name the subjects that have weights in SUBJECTS.")
+    model = build_model(settings).eval().to(device)
+    predicted = np.full(len(composite.names), -1)
+    for subject, _, test in tqdm(folds, unit="fold", disable=None, leave=False):
+        run_folder.load_weights(model, weights / f"{subject}.pth")
+        with torch.no_grad():
+            predicted[test] = model(inputs[test].to(device)).argmax(1).cpu().numpy()
+        tqdm.write(f"{subject}: predicted {' '.join(map(str, predicted[test]))}   "
+                   f"truth {' '.join(map(str, composite.labels[test]))}")
+    order = np.concatenate([test for _, _, test in folds])
+    held_out = pick(composite, order)
+    table = evaluation.score_table(held_out, {choice: predicted[order]})
+    results.mkdir(parents=True, exist_ok=True)
+    lines = ["name,label,prediction", *(f"{composite.names[i]},{composite.labels[i]},{predicted[i]}" for i in order)]
+    evaluation.write_text(results / "evaluation.csv", "\n".join(lines) + "\n")
+    if meaning := evaluation.CHOICES.get(choice.split()[0]):
+        print(f"\n{choice}: {meaning}.")
+    print(f"\n{evaluation.markdown(table)}\n\nPredictions written to {results / 'evaluation.csv'}")
+
+
+SAMPLE_BANNER = ("!" * 100 + "\n!  No data in the datasets folder: this is the small synthetic sample. Its scores say "
+                 "nothing about\n!  the method or the databases; README tells how to obtain them.\n" + "!" * 100)
+
+
+def prepare(settings, log=print):
+    """-> (composite, inputs float [N, 3, 28, 28], what is stored as settings.json); SUBJECTS becomes a set."""
+    if settings.on_sample:
+        log(SAMPLE_BANNER)
+    composite = composite_dataset.load_composite(settings.DATASETS)
+    log(f"{composite.table().to_string()}\n")
+    images = composite.flows
+    if settings.MODEL == "HTNet":
+        areas = Path(settings.DATASETS) / "facial_areas.csv"
+        settings.centres = facial_areas.composite_centres(composite, areas, log)
+        images = np.stack([facial_areas.crop_areas(*pair) for pair in zip(composite.flows, settings.centres)])
+    asked = settings.SUBJECTS if isinstance(settings.SUBJECTS, (list, tuple)) else settings.SUBJECTS.split(",")
+    asked = {subject.strip() for subject in asked if subject.strip()}
+    if unknown := sorted(asked - set(composite.subjects)):
+        raise BadInput(f"SUBJECTS names '{unknown[0]}', whom the data does not have: it has "
+                       f"{', '.join(dict.fromkeys(composite.subjects))}.")
+    if len(set(composite.subjects)) < 2:
+        raise BadInput(f"{settings.DATASETS} holds a single subject: leave-one-subject-out needs at least two.")
+    settings.SUBJECTS = asked or set(composite.subjects.tolist())
+    data = hashlib.sha256(images.tobytes() + composite.labels.tobytes() + "\n".join(composite.names).encode())
+    recipe = {name: getattr(settings, name) for name in RECIPE if settings.MODEL == "HTNet" or name not in HTNET_ONLY}
+    record = {"settings": json.loads(json.dumps(recipe)), "data": data.hexdigest()[:16]}
+    return composite, torch.from_numpy(rearrange(images, "n h w c -> n c h w").astype(np.float32)), record
+
+
+def pick(composite, order):
+    fields = {name: value[order] for name, value in vars(composite).items() if name != "faces"}
+    return composite_dataset.Composite(**fields, faces=[composite.faces[i] for i in order])
+
+
+def build_model(settings):
+    if settings.MODEL == "STSTNet":
+        return STSTNet(num_classes=len(composite_dataset.CLASSES))
+    try:
+        return htnet.HTNet(image_size=composite_dataset.FLOW_SIZE, patch_size=settings.PATCH_SIZE, dim=settings.DIM,
+                           num_classes=len(composite_dataset.CLASSES), heads=settings.HEADS,
+                           num_hierarchies=settings.NUM_HIERARCHIES, block_repeats=settings.BLOCK_REPEATS,
+                           mlp_mult=settings.MLP_MULT, dropout=settings.DROPOUT)
+    except ValueError as error:
+        raise BadInput(str(error)) from None
+
+
+def pick_device(settings):
+    name = settings.DEVICE
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise BadInput(f"DEVICE '{name}' cannot be used here ({str(error).splitlines()[0]}): set it to 'cpu' or "
+                       "'auto'.") from None
+    return device
+
+
+def machine(device):
+    """The kind of machine, for the report."""
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
+    return f"{os.cpu_count()} CPU cores, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def fold_lines(subject, finished):
+    """A finished fold as the released script prints it: predictions, truth, and the scores so far."""
+    def rows(fold, choice):
+        labels, subjects = fold["labels"], np.full(len(fold["labels"]), "one")
+        return evaluation.chosen_predictions(fold["logits"], labels, subjects, choice)[0]
+
+    fold, lines = finished[subject], [f"\nSubject {subject}"]
+    truth = np.concatenate([other["labels"] for other in finished.values()])
+    for choice in ("best", "last"):
+        uf1, uar = evaluation.unweighted_scores(
+            truth, np.concatenate([rows(other, choice) for other in finished.values()]))
+        lines.append(f"  predicted  {' '.join(map(str, rows(fold, choice)))}   ({choice} epoch; "
+                     f"{len(finished)} subjects so far: UF1 {uf1:.4f}, UAR {uar:.4f})")
+    lines.append(f"  truth      {' '.join(map(str, fold['labels']))}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
