@@ -14,7 +14,8 @@ from composite_dataset import CLASSES, replace_with
 CHOICES = {
     "last": "the last epoch for everybody: no selection at all",
     "others": "for each subject the one epoch with the highest UF1 pooled over all the other subjects: nearly "
-              "unbiased, not nested, since the other subjects' networks had the scored subject among their training samples",
+              "unbiased, not nested, since the other subjects' networks had the scored subject among their training "
+              "samples",
     "best": "each subject's own epoch of highest accuracy, as the released code counts: chosen on the test subject "
             "itself, so optimistic by construction",
 }

@@ -22,15 +22,19 @@ class FoldResult:
     state: dict | None  # its state dict, on the CPU
 
 
-def folds(composite, class_order):
-    """[(subject, train indices, test indices)]: training samples grouped by class in `class_order`, in it by name.
+def training_order(labels, class_order):
+    """All sample indices in the order in which training goes through them: by class as in `class_order`, then by name.
 
     Which class comes first decides what each epoch's last batch holds, and so matters (README, detail 6).
     """
-    rank = np.argsort(class_order)[composite.labels]
+    return np.argsort(np.argsort(class_order)[labels], kind="stable")
+
+
+def folds(composite, class_order):
+    """[(subject, train indices in training order, test indices)], a fold per subject."""
+    order = training_order(composite.labels, class_order)
     split = LeaveOneGroupOut().split(composite.names, groups=composite.subjects)
-    return [(str(composite.subjects[test[0]]), train[np.argsort(rank[train], kind="stable")], test)
-            for train, test in split]
+    return [(str(composite.subjects[test[0]]), order[np.isin(order, train)], test) for train, test in split]
 
 
 def fold_seed(seed, subject):

@@ -27,6 +27,7 @@ import facial_areas
 import htnet
 import loso
 import run_folder
+import ststnet_folds
 from composite_dataset import BadInput, replace_with
 from settings import read_settings
 from ststnet import STSTNet
@@ -95,7 +96,7 @@ def train(settings):
     rank, ranks = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     results, weights = Path(settings.RESULTS, settings.RUN), Path(settings.WEIGHTS, settings.RUN)
     device = pick_device(settings)
-    if rank:  # rank 0 checks, detects facial areas and prepares the folders first
+    if rank:  # rank 0 checks the data, detects facial areas and makes the folders this run's first
         torch.distributed.barrier()
     composite, inputs, record = prepare(settings, log=print if rank == 0 else lambda *_: None)
     labels = torch.from_numpy(composite.labels)
@@ -105,18 +106,18 @@ def train(settings):
     def stored(subject, test):
         return run_folder.load_fold(fold_path[subject], composite.names[test], composite.labels[test], settings.EPOCHS)
 
-    finished = {subject: stored(subject, test) for subject, _, test in folds
-                if fold_path[subject].exists() and not settings.overwrite}
     if rank == 0:
         run_folder.claim(settings, results, weights, record)
+    finished = {subject: stored(subject, test) for subject, _, test in folds if fold_path[subject].exists()}
+    if rank == 0:
         if settings.KEEP != "none":
             run_folder.check_disk(weights, parameters, len(folds) - len(finished))
         if settings.MODEL == "HTNet":
             facial_areas.contact_sheet(composite, settings.centres, results / "facial_areas.png", per_database=2)
+        if finished:
+            print(f"{len(finished)} of {len(folds)} folds were finished before and are not trained again.")
         if ranks > 1:
             torch.distributed.barrier()
-    if finished:
-        print(f"{len(finished)} of {len(folds)} folds were finished before and are not trained again.")
 
     own = folds[rank::ranks]
     waiting = [fold for fold in own if fold[0] not in finished]
@@ -127,41 +128,67 @@ def train(settings):
         bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
         bar.update()
 
-    for number, (subject, train_indices, test) in enumerate(own, start=1):
-        if subject not in finished:
-            bar.set_description(f"fold {number}/{len(own)} {subject}")
-            start = time.perf_counter()
-            torch.manual_seed(loso.fold_seed(settings.SEED, subject))
-            model = build_model(settings).to(device)
-            result = loso.train_fold(model, inputs[train_indices], labels[train_indices], inputs[test], labels[test],
-                                     epochs=settings.EPOCHS, batch_size=settings.BATCH_SIZE,
-                                     learning_rate=settings.LEARNING_RATE, keep=settings.KEEP, on_epoch=on_epoch)
-            if result.state is not None:
-                replace_with(weights / f"{subject}.pth", partial(torch.save, result.state))
-            run_folder.save_fold(fold_path[subject], result, composite.names[test], composite.labels[test],
-                           time.perf_counter() - start)
-            finished[subject] = stored(subject, test)
-            del model, result  # before the next fold's are made: half a gigabyte each at the paper's settings
+    options = dict(epochs=settings.EPOCHS, batch_size=settings.BATCH_SIZE, learning_rate=settings.LEARNING_RATE,
+                   keep=settings.KEEP, on_epoch=on_epoch)
+    if settings.MODEL == "STSTNet":  # small enough to train many folds at once
+        trained = ststnet_folds.trained_folds(
+            waiting, lambda subject: seeded_model(settings, subject, device), inputs, labels,
+            loso.training_order(composite.labels, settings.CLASS_ORDER), together=1 if device.type == "cpu" else 34,
+            workers=torch.get_num_threads() if device.type == "cpu" else 1, **options)
+    else:
+        trained = one_by_one(settings, waiting, inputs, labels, device, options)
+    bar.set_description(f"{len(own) - len(waiting)}/{len(own)} folds")
+    for (subject, _, test), result, seconds in trained:
+        if result.state is not None:
+            replace_with(weights / f"{subject}.pth", partial(torch.save, result.state))
+        run_folder.save_fold(fold_path[subject], result, composite.names[test], composite.labels[test], seconds)
+        finished[subject] = stored(subject, test)
         if rank == 0:
+            bar.set_description(f"{sum(fold[0] in finished for fold in own)}/{len(own)} folds")
             tqdm.write(fold_lines(subject, finished))
+        del result  # its weights, before the next fold's are made: half a gigabyte at the paper's settings
     bar.close()
     if ranks > 1:
         torch.distributed.barrier()
     if rank == 0:
-        finished = [stored(subject, test) for subject, _, test in folds]
-        order = np.concatenate([test for _, _, test in folds])
-        held_out = pick(composite, order)
-        hours = sum(float(fold["seconds"]) for fold in finished) / 3600
-        description = "\n".join([
-            f"- samples: {len(order)} of {len(set(held_out.subjects))} subjects"
-            + ("" if len(folds) == len(set(composite.subjects)) else f" (of {len(set(composite.subjects))})"),
-            "- settings: " + ", ".join(f"{name} {value}" for name, value in record["settings"].items()),
-            f"- {machine(device)}; training took {hours:.2f} hours, summed over the folds"])
-        text = evaluation.report(results, held_out, np.concatenate([fold["logits"] for fold in finished], axis=1),
-                                 np.stack([fold["losses"] for fold in finished]), model=settings.MODEL,
-                                 heading=f"{settings.MODEL}, leave-one-subject-out, run '{settings.RUN}'",
-                                 description=(SAMPLE_BANNER + "\n\n" if settings.on_sample else "") + description)
-        print(f"\n{text}\nWritten to {results}{os.sep}")
+        write_report(settings, composite, record, [test for _, _, test in folds],
+                     [stored(subject, test) for subject, _, test in folds], results, machine(device))
+
+
+def write_report(settings, composite, record, tests, finished, results, machine_kind):
+    """The report on the finished folds (`run_folder.load_fold`'s dicts) and their test indices."""
+    held_out = pick(composite, np.concatenate(tests))
+    hours = sum(float(fold["seconds"]) for fold in finished) / 3600
+    description = "\n".join([
+        *([SAMPLE_BANNER, ""] if settings.on_sample else []),
+        f"- {len(held_out.names)} samples of {len(tests)} of the {len(set(composite.subjects))} subjects",
+        "- settings: " + ", ".join(f"{name} {value}" for name, value in record["settings"].items()),
+        f"- {machine_kind}; training took {hours:.2f} hours, summed over the folds"])
+    text = evaluation.report(results, held_out, np.concatenate([fold["logits"] for fold in finished], axis=1),
+                             np.stack([fold["losses"] for fold in finished]), model=settings.MODEL,
+                             heading=f"{settings.MODEL}, leave-one-subject-out, run '{settings.RUN}'",
+                             description=description)
+    print(f"\n{text}\nWritten to {results}{os.sep}")
+
+
+def one_by_one(settings, folds, inputs, labels, device, options):
+    """Trains the folds one after the other; yields (fold, FoldResult, seconds)."""
+    for fold in folds:
+        subject, train_indices, test = fold
+        start = time.perf_counter()
+        model, _ = seeded_model(settings, subject, device)
+        result = loso.train_fold(model, inputs[train_indices], labels[train_indices], inputs[test], labels[test],
+                                 **options)
+        yield fold, result, time.perf_counter() - start
+        del model, result  # here too, or they would live until the next ones are there
+
+
+def seeded_model(settings, subject, device):
+    """A fold's fresh model, and a generator that goes on where its initialisation left the random numbers."""
+    torch.manual_seed(loso.fold_seed(settings.SEED, subject))
+    model, generator = build_model(settings).to(device), torch.Generator(device)
+    generator.set_state(torch.get_rng_state() if device.type == "cpu" else torch.cuda.get_rng_state(device))
+    return model, generator
 
 
 def evaluate(settings):

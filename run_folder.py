@@ -62,7 +62,8 @@ def check_disk(weights, parameters, folds):
     needed, free = 4 * parameters * folds, shutil.disk_usage(weights).free
     if needed > free:
         raise BadInput(f"{weights} needs {needed / 1e9:.1f} GB for the weights of {folds} folds and has "
-                       f"{free / 1e9:.1f} GB free: make room, set KEEP to 'none', or set WEIGHTS to a folder on another disk.")
+                       f"{free / 1e9:.1f} GB free: make room, set KEEP to 'none', or set WEIGHTS to a folder on "
+                       "another disk.")
 
 
 def save_fold(path, result, names, labels, seconds):
