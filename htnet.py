@@ -178,10 +178,9 @@ def load_released_weights(model, state_dict):
         module, _, kind = name.rpartition(".")
         if module.endswith(("query_key", "value")):
             continue
-        released = names.get(name) or f"{names[module]}.{kind}"
-        if released not in remaining:  # the released layer norms call weight and bias g and b
-            released = f"{names.get(module, module)}.{'g' if kind == 'weight' else 'b'}"
-        converted[name] = take(released)
+        if module.endswith("norm"):  # the released layer norms call weight and bias g and b
+            kind = {"weight": "g", "bias": "b"}[kind]
+        converted[name] = take(names.get(name) or f"{names[module]}.{kind}")
     for i, level in enumerate(model.levels):
         for j in range(len(level.blocks)):
             ours = f"levels.{i}.blocks.{j}.attention"

@@ -1,0 +1,97 @@
+"""Fixtures: a tiny fictitious composite, the real one where it is at hand, and the command run in this process."""
+import csv
+import json
+import tarfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import main_HTNet
+from composite_dataset import FACE_FOLDER, FLOW_FOLDER, FLOW_TREE, INDEX_NAME
+
+ROOT = Path(__file__).parent.parent
+torch.set_num_threads(1)  # threads cost more than they bring at these sizes
+
+
+@pytest.fixture(scope="session")
+def real_datasets(tmp_path_factory):
+    """The real composite's datasets folder; tests that ask for it are skipped where it is absent."""
+    archive = ROOT.parent / "shared" / "data" / "composite.tar.xz"
+    if not archive.exists():
+        pytest.skip("the real composite (../shared/data/composite.tar.xz) is not at hand")
+    folder = tmp_path_factory.mktemp("real")
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+    return folder / "datasets"
+
+
+@pytest.fixture(scope="session")
+def reference():
+    return {path.stem: json.loads(path.read_text()) for path in (ROOT / "tests" / "reference").glob("*.json")}
+
+
+SAMPLES = [  # subject, clip, label: two subjects of each database
+    ("sub01", "EP01_01", 0), ("sub01", "EP01_02", 1), ("sub01", "EP01_03", 2), ("sub02", "EP02_01f", 0),
+    ("s01", "s01_ne_01", 0), ("s01", "s01_po_01", 1), ("s02", "s02_sur_01", 2), ("s02", "s02_ne_01", 0),
+    ("006", "006_1_2", 0), ("006", "006_1_3", 2), ("007", "007_3_1", 1), ("007", "007_3_2", 2),
+]
+
+
+def write_png(path, image):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), image)
+
+
+def tiny_flow(number, label):
+    """A flow image that shows its label: one corner bright in one channel."""
+    image = np.random.default_rng(number).integers(0, 60, (28, 28, 3)).astype(np.uint8)
+    image[4:12, 4 + 6 * label:12 + 6 * label, label] = 250
+    return image
+
+
+def make_datasets(root, layout="flat", index=True, space=" "):
+    """Writes the tiny composite in one of the released layouts; without faces."""
+    for number, (subject, clip, label) in enumerate(SAMPLES):
+        image, file = tiny_flow(number, label), f"{subject}_{clip}{space}.png"
+        if layout == "tree":
+            for held_out in dict.fromkeys(sample[0] for sample in SAMPLES):
+                part = "u_test" if held_out == subject else "u_train"
+                write_png(root / FLOW_TREE / held_out / part / str(label) / file, image)
+        else:
+            write_png(root / {"flat": FLOW_FOLDER, "combined": FACE_FOLDER}[layout] / file, image)
+    if index:
+        with open(root / INDEX_NAME, "w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["dataset", "sub", "filename_o", "label", "apex", "imagename", "sub_filename"])
+            for subject, clip, label in SAMPLES:
+                database = "casme2" if subject[:3] == "sub" else "smic" if subject[0] == "s" else "samm"
+                writer.writerow([database, subject, clip, label, "", "", ""])
+    return root
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    return make_datasets(tmp_path / "datasets")
+
+
+SMALL = ["--dim", "8", "--heads", "2", "--block_repeats", "1,1,1", "--epochs", "3", "--batch_size", "8",
+         "--learning_rate", "1e-3"]
+
+
+@pytest.fixture
+def command(tmp_path, capsys, monkeypatch):
+    """command(*arguments) runs main_HTNet.py in tmp_path -> (exit status, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        status = 0
+        try:
+            main_HTNet.main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            status = stop.code
+        return status, *capsys.readouterr()
+
+    return run

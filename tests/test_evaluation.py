@@ -1,0 +1,111 @@
+"""Metrics on known predictions, and the three epoch choices against a plain count."""
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score, recall_score
+
+from composite_dataset import Composite
+from evaluation import _confusions, _scores, bootstrap, choose_epochs, chosen_predictions, report, unweighted_scores
+
+
+def expand(confusion):
+    pairs = [(i, j) for i, row in enumerate(confusion) for j, count in enumerate(row) for _ in range(count)]
+    return np.array(pairs).T
+
+
+def test_the_authors_released_predictions(reference):
+    labels, predictions = np.concatenate([expand(table) for table in reference["released_confusions"].values()], axis=1)
+    assert len(labels) == 442
+    assert np.round(unweighted_scores(labels, predictions), 4).tolist() == [0.8313, 0.8175]
+    known = {"smic": [0.7691, 0.7620], "casme2": [0.9367, 0.9242], "samm": [0.7870, 0.7590]}
+    for database, table in reference["released_confusions"].items():
+        assert np.round(unweighted_scores(*expand(table)), 4).tolist() == known[database]
+
+
+def test_every_class_counts():
+    assert unweighted_scores([0, 0], [0, 0]) == pytest.approx((1 / 3, 1 / 3))
+    assert unweighted_scores([0, 1], [0, 1], num_classes=2) == (1, 1)
+    assert unweighted_scores([0, 1], [2, 2]) == (0, 0)
+
+
+@st.composite
+def runs(draw):
+    epochs, samples, people = draw(st.integers(1, 6)), draw(st.integers(1, 12)), draw(st.integers(1, 4))
+    seed = draw(st.integers(0, 2 ** 31))
+    random = np.random.default_rng(seed)
+    return (random.integers(0, 3, (epochs, samples, 3)).astype(float) + random.random((epochs, samples, 3)) / 9,
+            random.integers(0, 3, samples), random.integers(0, people, samples).astype(str))
+
+
+@settings(deadline=None)
+@given(runs())
+def test_epoch_choices_against_a_plain_count(run):
+    logits, labels, subjects = run
+    predictions = logits.argmax(-1)
+    assert (choose_epochs(*run, "last") == len(logits) - 1).all()
+    for choice in ("best", "others"):
+        chosen = choose_epochs(*run, choice)
+        for subject in set(subjects):
+            own = subjects == subject
+            scores = [(row[own] == labels[own]).sum() if choice == "best" else
+                      f1_score(labels[~own], row[~own], labels=range(3), average="macro", zero_division=0)
+                      if (~own).any() else 0 for row in predictions]
+            latest = max(epoch for epoch, score in enumerate(scores) if np.isclose(score, max(scores), atol=1e-12))
+            assert (chosen[own] == latest).all()
+    predicted, epochs = chosen_predictions(*run, "best")
+    assert all(predicted[i] == predictions[epochs[i], i] for i in range(len(labels)))
+
+
+@given(runs())
+def test_scores_of_counts_are_scikit_learns(run):
+    logits, labels, _ = run
+    counts = _confusions(labels, logits.argmax(-1), np.zeros(len(labels), int), 1, 3)
+    for row, uf1, uar in zip(logits.argmax(-1), *_scores(counts)):
+        options = dict(labels=range(3), average="macro", zero_division=0)
+        assert uf1[0] == pytest.approx(f1_score(labels, row, **options))
+        assert uar[0] == pytest.approx(recall_score(labels, row, **options))
+
+
+def test_best_flatters_chance():
+    """What the honest choices are for: on coin tosses, `best` rises far above chance and they do not."""
+    random = np.random.default_rng(0)
+    labels, subjects = random.integers(0, 3, 300), np.repeat(np.arange(60), 5).astype(str)
+    logits = random.random((200, 300, 3))
+    scores = {choice: unweighted_scores(labels, chosen_predictions(logits, labels, subjects, choice)[0])[0]
+              for choice in ("last", "others", "best")}
+    assert scores["best"] > 0.7 and scores["last"] < 0.45 and scores["others"] < 0.45
+
+
+def test_unknown_choice():
+    with pytest.raises(ValueError, match="last, others, best"):
+        choose_epochs(np.zeros((1, 1, 3)), [0], ["a"], "first")
+
+
+def test_bootstrap_holds_the_score_and_narrows():
+    random = np.random.default_rng(3)
+    labels = random.integers(0, 3, 400)
+    predictions = np.where(random.random(400) < 0.7, labels, random.integers(0, 3, 400))
+    widths = []
+    for size in (8, 80):
+        subjects = np.arange(400) % size
+        intervals = bootstrap(labels, predictions, subjects)
+        assert ((intervals[:, 0] < unweighted_scores(labels, predictions))
+                & (intervals[:, 1] > unweighted_scores(labels, predictions))).all()
+        widths.append(intervals[0, 1] - intervals[0, 0])
+    assert widths[0] > 0
+    assert (bootstrap(labels, labels, np.arange(400) % 8) > 0.99).all()
+
+
+def test_report_of_one_database_has_no_full_row(tmp_path):
+    """CASME III runs as its own experiment."""
+    composite = Composite(names=np.array(["spNO.1_a", "spNO.2_b"]), subjects=np.array(["spNO.1", "spNO.2"]),
+                          databases=np.array(["casme3"] * 2), labels=np.array([0, 2]),
+                          flows=np.zeros((2, 28, 28, 3), np.uint8), faces=[None, None])
+    logits = np.eye(3)[[[0, 0], [0, 2]]]
+    text = report(tmp_path, composite, logits, np.ones((2, 2)), model="HTNet", heading="run", description="")
+    assert "CASME III" in text and "Full" not in text
+    assert "| last | CASME III | 2 | 2 | 0.6667 |" in text
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["confusion_matrices.png", "learning_curves.png",
+                                                                "predictions.csv", "report.md"]
+    assert (tmp_path / "predictions.csv").read_text().splitlines()[1] == "spNO.1_a,casme3,spNO.1,0,0,2,0,2,0,2"
