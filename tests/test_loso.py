@@ -1,0 +1,110 @@
+"""Folds and the training of one."""
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from composite_dataset import BadInput, load_composite
+from htnet import HTNet
+from loso import fold_seed, folds, train_fold
+from ststnet import STSTNet
+
+OPTIONS = dict(epochs=4, batch_size=5, learning_rate=1e-3)
+
+
+def small_model(dtype=torch.float32):
+    torch.manual_seed(0)
+    return HTNet(image_size=28, patch_size=7, num_classes=3, dim=8, heads=2, num_hierarchies=3,
+                 block_repeats=1).to(dtype)
+
+
+def data(n, seed=0, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.rand(n, 3, 28, 28, generator=generator, dtype=dtype) * 255,
+            torch.randint(0, 3, (n,), generator=generator))
+
+
+def test_folds_leave_one_subject_out_and_go_by_class(tiny):
+    composite = load_composite(tiny)
+    made = folds(composite, (2, 1, 0))
+    assert [subject for subject, _, _ in made] == sorted(set(composite.subjects))
+    for subject, train, test in made:
+        assert set(composite.subjects[test]) == {subject} and subject not in composite.subjects[train]
+        assert sorted([*train, *test]) == list(range(12))
+        labels = composite.labels[train]
+        assert labels.tolist() == sorted(labels, reverse=True)
+        for label in range(3):  # by name within a class
+            assert composite.names[train][labels == label].tolist() == sorted(composite.names[train][labels == label])
+    assert composite.labels[folds(composite, (0, 1, 2))[0][1]].tolist() == sorted(composite.labels[made[0][1]])
+
+
+def test_seeds_depend_on_run_and_subject():
+    assert len({fold_seed(seed, subject) for seed in range(20) for subject in ("sub01", "s01", "006")}) == 60
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_training_is_the_plain_loop(dtype):
+    (inputs, labels), (test_inputs, test_labels) = data(12, dtype=dtype), data(3, 1, dtype)
+    result = train_fold(small_model(dtype), inputs, labels, test_inputs, test_labels, **OPTIONS)
+    assert result.logits.shape == (4, 3, 3) and result.losses.shape == (4,) and result.logits.dtype == dtype
+    model = small_model(dtype)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    states = []
+    for epoch in range(4):
+        total = 0
+        for start in (0, 5, 10):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(inputs[start:start + 5]), labels[start:start + 5])
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(labels[start:start + 5])
+        states.append({name: value.clone() for name, value in model.state_dict().items()})
+        tolerance = dict(atol=1e-4, rtol=1e-4) if dtype == torch.float32 else dict(atol=1e-9, rtol=1e-9)
+        torch.testing.assert_close(result.logits[epoch], model(test_inputs).detach(), **tolerance)
+        assert result.losses[epoch].item() == pytest.approx(total / 12, rel=1e-4)
+    correct = (result.logits.argmax(-1) == test_labels).sum(1)
+    assert result.epoch == max(epoch for epoch in range(4) if correct[epoch] == correct.max())
+    for name, value in states[result.epoch].items() if dtype == torch.float64 else ():
+        # (in float32, Adam turns the rounding of a zero gradient, the last level's position scalar's, into steps)
+        torch.testing.assert_close(result.state[name], value, **tolerance)
+
+
+@pytest.mark.parametrize("network", [small_model, STSTNet])
+def test_keep(network):
+    (inputs, labels), (test_inputs, test_labels) = data(12), data(3, 1)
+    for keep in ("best", "last", "none"):
+        torch.manual_seed(1)
+        model = network()
+        result = train_fold(model, inputs, labels, test_inputs, test_labels, keep=keep, **OPTIONS)
+        if keep == "none":
+            assert result.epoch is None and result.state is None
+            continue
+        if keep == "last":
+            assert result.epoch == 3
+            for name, value in model.state_dict().items():
+                assert torch.equal(result.state[name], value)
+        model.load_state_dict(result.state)
+        with torch.no_grad():
+            torch.testing.assert_close(model.eval()(test_inputs), result.logits[result.epoch])
+    with pytest.raises(ValueError, match="best, last or none"):
+        train_fold(small_model(), inputs, labels, test_inputs, test_labels, keep="first", **OPTIONS)
+
+
+def test_a_training_that_diverges_is_a_sentence():
+    inputs, labels = data(12)
+    with pytest.raises(BadInput, match="LEARNING_RATE"):
+        train_fold(small_model(), inputs * float("inf"), labels, inputs, labels, **OPTIONS)
+
+
+def test_a_real_fold_learns(real_datasets):
+    composite = load_composite(real_datasets)
+    inputs = torch.from_numpy(composite.flows.transpose(0, 3, 1, 2).astype(np.float32))
+    labels = torch.from_numpy(composite.labels)
+    _, train, test = folds(composite, (2, 1, 0))[0]
+    torch.manual_seed(0)
+    model = HTNet(image_size=28, patch_size=7, num_classes=3, dim=24, heads=3, num_hierarchies=3,
+                  block_repeats=(1, 1, 2))
+    losses = []
+    train_fold(model, inputs[train], labels[train], inputs[test], labels[test], epochs=12, batch_size=64,
+               learning_rate=5e-4, keep="none", on_epoch=losses.append)
+    assert len(losses) == 12 and losses[-1] < 0.7 * losses[0]

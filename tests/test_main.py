@@ -1,0 +1,246 @@
+"""The command, really run on tiny settings: train, evaluate, resume, refuse."""
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import ROOT, SMALL, make_datasets
+from test_htnet import draw_state, released_shapes
+
+import main_HTNet
+from settings import boolean
+from ststnet import STSTNet
+
+TINY_HTNET = dict(image_size=28, patch_size=7, num_classes=3, dim=8, heads=2, num_hierarchies=3,
+                  block_repeats=(1, 1, 1))
+
+
+def rows(output, choice):
+    """{group: (UF1, UAR)} of a choice's rows in the printed table."""
+    found = re.findall(rf"\| {choice} \| ([\w ]+) \| \d+ \| \d+ \| ([\d.]+) \| [\d.-]+ \| ([\d.]+) \|", output)
+    return {group: (uf1, uar) for group, uf1, uar in found}
+
+
+@pytest.mark.parametrize("model", ["HTNet", "STSTNet"])
+def test_train_then_evaluate(tiny, command, model):
+    status, output, _ = command("--train", "True", "--model", model, "--keep", "best", *SMALL)
+    assert status == 0
+    results = tiny.parent / "results" / model
+    expected = {"report.md", "predictions.csv", "settings.json", "confusion_matrices.png", "learning_curves.png",
+                "folds"}
+    assert {path.name for path in results.iterdir()} == expected | ({"facial_areas.png"} if model == "HTNet" else set())
+    for choice in ("last", "others", "best"):
+        assert set(rows(output, choice)) == {"Full", "SMIC", "CASME II", "SAMM"}
+        assert f"- `{choice}`: " in (results / "report.md").read_text()
+    assert output.count("Subject ") == 6 and "6 subjects so far" in output
+    assert "0.8603 | 0.8475" in output if model == "HTNet" else "0.7353 | 0.7605" in output
+    table = pd.read_csv(results / "predictions.csv", dtype={"subject": str})
+    assert len(table) == 12 and table["last_epoch"].eq(3).all() and table["best_epoch"].between(1, 3).all()
+    stored = json.loads((tiny.parent / "weights" / model / "settings.json").read_text())
+    assert stored == json.loads((results / "settings.json").read_text()) and stored["settings"]["EPOCHS"] == 3
+
+    status, evaluated, _ = command("--train", "False", "--model", model, *SMALL)
+    assert status == 0
+    assert rows(evaluated, "best epoch") == rows(output, "best") and not rows(evaluated, "last")
+    again = pd.read_csv(results / "evaluation.csv")
+    assert dict(zip(again["name"], again["prediction"])) == dict(zip(table["name"], table["best"]))
+
+
+def test_without_train_it_evaluates_and_says_so(tiny, command):
+    status, output, error = command(*SMALL)
+    assert status == 2 and "evaluating" in output and "006.pth is missing" in error
+
+
+def test_keep_last_and_none(tiny, command):
+    _, output, _ = command("--train", "yes", "--keep", "last", *SMALL)
+    _, evaluated, _ = command("--train", "no", "--keep", "last", *SMALL)
+    assert rows(evaluated, "last epoch") == rows(output, "last")
+    status, _, _ = command("--train", "1", "--keep", "none", "--run", "none", *SMALL)
+    assert status == 0 and not list((tiny.parent / "weights" / "none").glob("*.pth"))
+
+
+def test_seeds_make_order_resuming_and_subsets_irrelevant(tiny, command):
+    command("--train", "True", "--run", "all", *SMALL)
+    command("--train", "True", "--run", "some", "--subjects", "sub02,s01", *SMALL)
+    report = (tiny.parent / "results" / "some" / "report.md").read_text()
+    assert "of 2 of the 6 subjects" in report
+    _, output, _ = command("--train", "True", "--run", "some", *SMALL)
+    assert "2 of 6 folds were finished before" in output
+    command("--train", "True", "--run", "other", "--seed", "2", *SMALL)
+    logits = {run: {path.name: np.load(path)["logits"] for path in (tiny.parent / "results" / run / "folds").iterdir()}
+              for run in ("all", "some", "other")}
+    assert len(logits["all"]) == 6
+    for name, value in logits["all"].items():
+        np.testing.assert_array_equal(logits["some"][name], value)
+        assert np.abs(logits["other"][name] - value).max() > 1e-3
+
+
+def launch(root, *arguments, launcher=(sys.executable,)):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([*launcher, ROOT / "main_HTNet.py", "--train", "True", "--threads", "1", *arguments],
+                            cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_resumes_after_a_kill(tiny, command):
+    long = [*SMALL, "--epochs", "60"]
+    process = launch(tiny.parent, *long)
+    folder = tiny.parent / "results" / "HTNet" / "folds"
+    deadline = time.monotonic() + 120
+    while process.poll() is None and not list(folder.glob("[!.]*.npz")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    finished = {path.name: path.stat().st_mtime_ns for path in folder.glob("[!.]*.npz")}
+    assert 1 <= len(finished) < 6
+    status, output, _ = command("--train", "True", *long)
+    assert status == 0 and f"{len(finished)} of 6 folds were finished before" in output
+    assert all((folder / name).stat().st_mtime_ns == changed for name, changed in finished.items())
+    command("--train", "True", "--run", "uninterrupted", *long)
+    for path in folder.glob("*.npz"):
+        np.testing.assert_array_equal(np.load(path)["logits"], np.load(
+            tiny.parent / "results" / "uninterrupted" / "folds" / path.name)["logits"])
+
+
+def test_two_processes_give_what_one_gives(tiny, command):
+    command("--train", "True", *SMALL)
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--")
+    process = launch(tiny.parent, "--run", "two", *SMALL, launcher=torchrun)
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    assert output.count("| last | Full |") == 1
+    for path in (tiny.parent / "results" / "HTNet" / "folds").glob("*.npz"):
+        np.testing.assert_array_equal(np.load(path)["logits"],
+                                      np.load(tiny.parent / "results" / "two" / "folds" / path.name)["logits"])
+    reports = [pd.read_csv(tiny.parent / "results" / run / "predictions.csv") for run in ("HTNet", "two")]
+    pd.testing.assert_frame_equal(*reports)
+
+
+def test_other_settings_under_the_same_name_are_refused(tiny, command):
+    command("--train", "True", *SMALL)
+    before = sorted((path, path.stat().st_mtime_ns) for path in tiny.parent.rglob("*.[pn][tp][hz]"))
+    for change, words in ((["--epochs", "4"], "EPOCHS is 4 here, 3 there"), (["--seed", "9"], "SEED is 9 here")):
+        status, _, error = command("--train", "True", *SMALL, *change)
+        assert status == 2 and words in error and "another RUN" in error and "--overwrite True" in error
+    os.remove(next((tiny / "STSNet_whole_norm_u_v_os").iterdir()))
+    text = (tiny / "combined_3_class2_for_optical_flow.csv").read_text()
+    gone = [line for line in text.splitlines() if not (tiny / "STSNet_whole_norm_u_v_os" / (
+        "_".join(line.split(",")[1:3]) + " .png")).exists() and not line.startswith("dataset")]
+    (tiny / "combined_3_class2_for_optical_flow.csv").write_text(text.replace(gone[0] + "\n", "").replace(
+        gone[0] + "\r\n", ""))
+    status, _, error = command("--train", "True", *SMALL)
+    assert status == 2 and "the data" in error
+    assert before == sorted((path, path.stat().st_mtime_ns) for path in tiny.parent.rglob("*.[pn][tp][hz]"))
+    status, output, _ = command("--train", "True", "--overwrite", "True", *SMALL)
+    assert status == 0 and "finished before" not in output
+
+
+def test_weights_of_another_network_missing_and_damaged_ones(tiny, command):
+    command("--train", "True", *SMALL)
+    status, _, error = command("--train", "False", *SMALL, "--heads", "4")
+    assert status == 2 and "HEADS is 4 here, 2 there" in error
+    weights = tiny.parent / "weights" / "HTNet"
+    whole = (weights / "006.pth").read_bytes()
+    for damaged in (whole[:1000], b"", b"no weights"):
+        (weights / "006.pth").write_bytes(damaged)
+        status, _, error = command("--train", "False", *SMALL)
+        assert status == 2 and "006.pth" in error and error.count("\n") == 1
+    (weights / "006.pth").unlink()
+    status, _, error = command("--train", "False", *SMALL)
+    assert status == 2 and "006.pth is missing" in error
+    assert command("--train", "False", *SMALL, "--subjects", "sub01")[0] == 0
+    (weights / "settings.json").write_text("{")
+    status, _, error = command("--train", "False", *SMALL)
+    assert status == 2 and "settings.json is damaged" in error
+
+
+def test_a_damaged_fold_is_named(tiny, command):
+    command("--train", "True", *SMALL)
+    fold = tiny.parent / "results" / "HTNet" / "folds" / "s01.npz"
+    fold.write_bytes(fold.read_bytes()[:200])
+    status, _, error = command("--train", "True", *SMALL)
+    assert status == 2 and "s01.npz is damaged" in error
+    fold.unlink()
+    assert command("--train", "True", *SMALL)[0] == 0
+
+
+def test_released_weights_are_accepted_as_epoch_unknown(tiny, command):
+    weights = tiny.parent / "weights" / "HTNet"
+    weights.mkdir(parents=True)
+    state = {name: value.float() for name, value in draw_state(released_shapes(**TINY_HTNET)).items()}
+    for subject in ("sub01", "sub02", "s01", "s02", "006", "007"):
+        torch.save(state, weights / f"{subject}.pth")
+    status, output, _ = command("--train", "False", *SMALL)
+    assert status == 0 and "epoch choice of these weights is unknown" in output and rows(output, "epoch unknown")
+    status, _, error = command("--train", "True", *SMALL)
+    assert status == 2 and "without settings.json" in error  # training does not write over them
+
+
+def test_code_in_a_weights_file_is_not_run(tiny, command):
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tiny.parent / "run"),)
+
+    weights = tiny.parent / "weights" / "STSTNet"
+    weights.mkdir(parents=True)
+    for subject in ("sub01", "sub02", "s01", "s02", "006", "007"):
+        torch.save(STSTNet().state_dict(), weights / f"{subject}.pth")
+    assert command("--train", "False", "--model", "STSTNet")[0] == 0
+    torch.save(Evil(), weights / "s01.pth")
+    status, _, error = command("--train", "False", "--model", "STSTNet")
+    assert status == 2 and "s01.pth" in error and not (tiny.parent / "run").exists()
+
+
+def test_a_full_disk_is_noticed_before_the_start(tiny, command, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: type("usage", (), {"free": 1000}))
+    status, _, error = command("--train", "True", *SMALL)
+    assert status == 2 and "WEIGHTS" in error and "KEEP" in error
+    assert command("--train", "True", "--keep", "none", "--overwrite", "True", *SMALL)[0] == 0
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["--epoch", "3"], ["--epoch", "--epochs", "--learning_rate"]),
+    (["--epochs", "many"], ["many", "--epochs"]), (["--epochs", "1.5"], ["1.5"]), (["--epochs", "0"], ["EPOCHS"]),
+    (["--train", "maybe"], ["maybe"]), (["--block_repeats", "2,x"], ["2,x"]), (["--block_repeats", "2,2"], ["repeats"]),
+    (["--dim", "1"], ["dim"]), (["--learning_rate", "-1"], ["LEARNING_RATE"]),
+    (["--class_order", "0,1"], ["CLASS_ORDER"]),
+    (["--model", "ResNet"], ["MODEL", "STSTNet"]), (["--keep", "all"], ["KEEP"]), (["--run", "a/b"], ["RUN"]),
+    (["--device", "gpu"], ["DEVICE"]), (["--subjects", "sub77"], ["sub77", "sub01"]), (["stray"], ["stray"]),
+    (["--datasets", "nowhere"], ["nowhere", "DATASETS"])])
+def test_wrong_settings_are_one_sentence(tiny, command, arguments, words):
+    status, _, error = command("--train", "True", *arguments)
+    assert status == 2 and error.count("\n") == 1 and all(word in error for word in words)
+    assert not (tiny.parent / "results").exists() and not (tiny.parent / "weights").exists()
+
+
+def test_every_constant_has_its_option(tiny, command, monkeypatch):
+    monkeypatch.setattr(main_HTNet, "EPOCHS", 2)
+    assert command("--train", "True", *SMALL[:6], "--BATCH_SIZE=8", "--learning-rate", "1e-3")[0] == 0
+    stored = json.loads((tiny.parent / "results" / "HTNet" / "settings.json").read_text())["settings"]
+    assert (stored["EPOCHS"], stored["BATCH_SIZE"], stored["LEARNING_RATE"]) == (2, 8, 1e-3)
+    assert set(stored) | {"RUN", "SUBJECTS", "DEVICE", "THREADS", "DATASETS", "WEIGHTS", "RESULTS"} == \
+        set(main_HTNet.CONSTANTS)
+
+
+def test_spellings_of_true_and_false():
+    assert all(boolean(text) for text in ("True", "true", "1", "yes", "Y", "on", "t"))
+    assert not any(boolean(text) for text in ("False", "false", "0", "no", "N", "off", "f"))
+
+
+def test_data_problems_are_one_sentence(tmp_path, command):
+    root = make_datasets(tmp_path / "datasets")
+    next((root / "STSNet_whole_norm_u_v_os").iterdir()).write_text("text")
+    status, _, error = command("--train", "True", *SMALL)
+    assert status == 2 and ".png" in error and error.count("\n") == 1
+
+
+def test_heavy_imports_are_not_paid_for():
+    code = "import sys, main_HTNet; print([m for m in ('dlib', 'matplotlib', 'matplotlib.pyplot') if m in sys.modules])"
+    output = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert output.strip() == "[]"
