@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 import torch
 from conftest import ROOT, SMALL, make_datasets
-from test_htnet import draw_state, released_shapes
 
 import main_HTNet
+from benchmarks.plain_htnet import draw_state, released_shapes
 from settings import boolean
 from ststnet import STSTNet
 

@@ -1,0 +1,193 @@
+"""Times HTNet and STSTNet on this machine's CPU: `python -m benchmarks` (some five minutes on two cores).
+
+The floor of a training step is its multiply-adds at the machine's float32 matrix-multiply rate plus 28 bytes of
+optimizer traffic for each trained parameter at its copy bandwidth. Both are measured in the same run, between the
+steps, since a shared machine's speed changes from minute to minute. Times are medians.
+
+    python -m benchmarks --growth True      also time and memory against dim, samples and threads (docs/speed.md)
+"""
+import argparse
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import loso
+import ststnet_folds
+from benchmarks.plain_htnet import plain_forward, released_shapes
+from htnet import HTNet
+from settings import boolean
+from ststnet import STSTNet
+
+PAPER = dict(image_size=28, patch_size=7, num_classes=3, dim=256, heads=3, num_hierarchies=3, block_repeats=(2, 2, 10))
+FOLDS, EPOCHS, SAMPLES, BATCH = 68, 800, 442, 256
+
+
+def seconds(work):
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def multiply_adds(dim, heads=3, repeats=(2, 2, 10)):
+    """Of one sample's forward pass, with all of the convolutions' taps and without queries and keys."""
+    total, positions = 16 * 147 * dim, 16
+    for level, count in enumerate(repeats):
+        width, inner = dim * 2 ** level, heads * 2 ** level * (dim // heads)
+        total += positions * count * (2 * width * inner + 8 * width ** 2)
+        if level < 2:
+            total += positions * 9 * width * 2 * width
+        positions //= 4
+    return total + 3 * width
+
+
+def data(n):
+    generator = torch.Generator().manual_seed(0)
+    return (torch.randint(0, 256, (n, 3, 28, 28), generator=generator).float(),
+            torch.randint(0, 3, (n,), generator=generator))
+
+
+def machine_rates():
+    """Functions that measure, once per call, multiply-adds per second and bytes copied per second."""
+    a, b, product = torch.randn(2048, 2048), torch.randn(2048, 2048), torch.empty(2048, 2048)
+    source, target = torch.randn(2 ** 26), torch.empty(2 ** 26)
+    torch.mm(a, b, out=product), target.copy_(source)
+    return (lambda: 2048 ** 3 / seconds(lambda: torch.mm(a, b, out=product)),
+            lambda: 2 * source.nbytes / seconds(lambda: target.copy_(source)))
+
+
+def htnet_step(dim=256, batch=BATCH):
+    """-> (a function that makes one training step, trained parameters)."""
+    torch.manual_seed(0)
+    model = HTNet(**PAPER | dict(dim=dim))
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(trained, lr=5e-5, fused=True)
+    inputs, labels = data(batch)
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        F.cross_entropy(model(inputs), labels).backward()
+        optimizer.step()
+
+    return step, sum(parameter.numel() for parameter in trained)
+
+
+def plain_step():
+    generator = torch.Generator().manual_seed(0)
+    state = {name: (0.02 * torch.randn(shape, generator=generator) + name.endswith(".g")).requires_grad_()
+             for name, shape in released_shapes(**PAPER).items()}
+    optimizer = torch.optim.Adam(state.values(), lr=5e-5)
+    inputs, labels = data(BATCH)
+
+    def step():
+        optimizer.zero_grad()
+        F.cross_entropy(plain_forward(state, inputs, **PAPER), labels).backward()
+        optimizer.step()
+
+    return step
+
+
+def htnet_table(rounds):
+    rate, bandwidth = machine_rates()
+    ours, trained = htnet_step()
+    plain = plain_step()
+    ours(), plain()
+    times = {"ours": [], "plain": [], "floor": []}
+    for _ in range(rounds):
+        floors = []
+        for name, step in (("ours", ours), ("ours", ours), ("plain", plain)):
+            before = rate(), bandwidth()
+            times[name].append(seconds(step))
+            after = rate(), bandwidth()
+            floors.append(3 * multiply_adds(256) * BATCH / max(before[0], after[0])
+                          + 28 * trained / max(before[1], after[1]))
+        times["floor"].append(min(floors))
+    step, slow, floor = (statistics.median(times[name]) for name in ("ours", "plain", "floor"))
+    steps = FOLDS * EPOCHS * (SAMPLES * (1 - 1 / FOLDS)) / BATCH  # in whole batches' worth of work
+    print(f"| HTNet (dim 256), a step of {BATCH} | {step:.2f} s | {slow:.2f} s | {slow / step:.1f} x | "
+          f"{floor:.2f} s ({step / floor:.2f} x the floor) | {steps * step / 86400:.1f} days |", flush=True)
+
+
+def ststnet_table(epochs):
+    inputs, labels = data(SAMPLES)
+    order = loso.training_order(labels.numpy(), (2, 1, 0))
+    workers = torch.get_num_threads()
+    folds = [(str(i), np.setdiff1d(order, np.arange(7 * i, 7 * i + 7)), np.arange(7 * i, 7 * i + 7))
+             for i in range(workers)]
+    options = dict(epochs=epochs, batch_size=BATCH, learning_rate=5e-5, keep="last")
+
+    def made(subject):
+        torch.manual_seed(int(subject))
+        return STSTNet(), torch.Generator().manual_seed(int(subject))
+
+    def together():
+        list(ststnet_folds.trained_folds(folds, made, inputs, labels, order, together=1, workers=workers, **options))
+
+    def plain():
+        for subject, train, test in folds:
+            loso.train_fold(made(subject)[0], inputs[train], labels[train], inputs[test], labels[test], **options)
+
+    ratios, times = [], []
+    for _ in range(3):
+        threads = torch.get_num_threads()
+        slow, fast = seconds(plain), seconds(together)
+        torch.set_num_threads(threads)
+        ratios.append(slow / fast)
+        times.append((fast / epochs / workers, slow / epochs / workers))
+    fast, slow = sorted(times)[1]
+    print(f"| STSTNet, an epoch of one fold | {fast * 1e3:.0f} ms | {slow * 1e3:.0f} ms | "
+          f"{statistics.median(ratios):.1f} x | - | {FOLDS * EPOCHS * fast / 60:.0f} minutes |", flush=True)
+
+
+def growth():
+    """Seconds per epoch and peak memory of a process that trains HTNet, against one thing at a time."""
+    print("\n| dim | samples | threads | seconds per epoch | peak memory, GB |\n| --- | --- | --- | --- | --- |")
+    points = {"dim": [(dim, 442, 2) for dim in (56, 112, 196, 256, 392, 512)],
+              "samples": [(112, samples, 2) for samples in (442, 943, 2210, 4420)],
+              "threads": [(112, 442, threads) for threads in range(1, (os.cpu_count() or 1) + 1)]}
+    for name, settings in points.items():
+        measured = []
+        for setting in settings:
+            code = f"from benchmarks.__main__ import one_epoch; one_epoch{setting}"
+            output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+            measured.append([float(word) for word in output.split()])
+            print(f"| {' | '.join(map(str, setting))} | {measured[-1][0]:.2f} | {measured[-1][1]:.2f} |", flush=True)
+        varied = [setting[{"dim": 0, "samples": 1, "threads": 2}[name]] for setting in settings]
+        if len(varied) > 2:
+            exponent = np.polyfit(np.log(varied), np.log([time for time, _ in measured]), 1)[0]
+            print(f"\ntime grows as {name} to the power {exponent:.2f}\n")
+
+
+def one_epoch(dim, samples, threads):
+    """Prints the time of an epoch, in whole batches' worth of work, and this process's peak memory in GB."""
+    torch.set_num_threads(threads)
+    step, _ = htnet_step(dim)
+    step()
+    each = statistics.median(seconds(step) for _ in range(3))
+    print(each * samples / BATCH, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--growth", type=boolean, default=False)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    rate, bandwidth = machine_rates()
+    print(f"{os.cpu_count()} CPU cores ({platform.machine()}), {torch.get_num_threads()} threads, torch "
+          f"{torch.__version__}; {rate() / 1e9:.0f} G multiply-adds a second, {bandwidth() / 1e9:.0f} GB/s\n")
+    print("| | this project | plain | ratio | floor | complete run |\n| --- | --- | --- | --- | --- | --- |")
+    htnet_table(arguments.rounds)
+    ststnet_table(10)
+    if arguments.growth:
+        growth()
+
+
+if __name__ == "__main__":
+    main()
