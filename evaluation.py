@@ -126,11 +126,11 @@ def write_text(path, text):
     replace_with(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def report(folder, composite, logits, losses, *, model, heading, description):
+def report(folder, composite, logits, losses, *, published, heading, description):
     """Writes predictions.csv, report.md, confusion_matrices.png and learning_curves.png; returns the report's text.
 
-    composite: the N samples that were held out; logits [E, N, C]; losses [S, E] per fold; heading: the title;
-    description: lines of markdown on settings and machine.
+    composite: the N samples that were held out; logits [E, N, C]; losses [S, E] per fold; heading: the title; description:
+    lines of markdown on settings and machine; published: figures beside ours, {source: {group: (UF1, UAR)}}.
     """
     folder = Path(folder)
     logits, losses = np.asarray(logits), np.asarray(losses)
@@ -143,14 +143,14 @@ def report(folder, composite, logits, losses, *, model, heading, description):
     write_text(folder / "predictions.csv", pd.DataFrame(columns).to_csv(index=False))
 
     table = score_table(composite, predictions)
-    published = pd.DataFrame([{"source": source, "group": group, "UF1": uf1, "UAR": uar}
-                              for source, scores in PUBLISHED[model].items()
-                              for group, (uf1, uar) in scores.items() if group in set(table["group"])])
+    beside = pd.DataFrame([{"source": source, "group": group, "UF1": uf1, "UAR": uar}
+                           for source, scores in published.items()
+                           for group, (uf1, uar) in scores.items() if group in set(table["group"])])
     text = [f"# {heading}", "", description, "", "Which epoch's prediction of a held-out subject counts:", "",
             *(f"- `{choice}`: {meaning}." for choice, meaning in CHOICES.items()), "", markdown(table), "",
             "95 % intervals: bootstrap over subjects, 2,000 draws, the epochs kept as chosen.", ""]
-    if len(published):
-        text += [f"Published for {model}:", "", markdown(published), ""]
+    if len(beside):
+        text += ["Published:", "", markdown(beside), ""]
     text += ["![Confusion matrices](confusion_matrices.png)", "", "![Learning curves](learning_curves.png)", ""]
     _plots(folder, composite, logits, losses, predictions)
     write_text(folder / "report.md", "\n".join(text))
@@ -169,9 +169,10 @@ def _plots(folder, composite, logits, losses, predictions):
     for row, (choice, predicted) in zip(axes, predictions.items()):
         for axis, (group, mask) in zip(row, masks.items()):
             counts = confusion_matrix(composite.labels[mask], predicted[mask], labels=range(len(CLASSES)))
-            axis.imshow(counts / np.maximum(counts.sum(1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
+            shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+            axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
             for (i, j), count in np.ndenumerate(counts):
-                axis.text(j, i, count, ha="center", va="center")
+                axis.text(j, i, count, ha="center", va="center", color="white" if shares[i, j] > 0.6 else "black")
             axis.set_xticks(range(len(CLASSES)), [name[:3] for name in CLASSES])
             axis.set_yticks(range(len(CLASSES)), [name[:3] for name in CLASSES])
             axis.set_title(f"{group}, {choice}")

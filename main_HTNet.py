@@ -63,7 +63,7 @@ MODEL_DEFAULTS = {  # a model's own recipe, where it is not the constants'
     "HTNet": {},
     "STSTNet": dict(LEARNING_RATE=5e-5, BATCH_SIZE=256, EPOCHS=800, KEEP="last"),  # the PyTorch port's
 }
-SAMPLE = dict(LEARNING_RATE=2e-4, BATCH_SIZE=32, EPOCHS=20, DIM=32)  # the recipe for datasets/sample/
+SAMPLE = dict(LEARNING_RATE=5e-4, BATCH_SIZE=32, EPOCHS=20, DIM=32, BLOCK_REPEATS=(1, 1, 2))  # for datasets/sample/
 HTNET_ONLY = ("DIM", "HEADS", "PATCH_SIZE", "NUM_HIERARCHIES", "BLOCK_REPEATS", "MLP_MULT", "DROPOUT")
 # What makes a run that run: folds and weights of other values are not mixed with it.
 RECIPE = ("MODEL", "SEED", "LEARNING_RATE", "BATCH_SIZE", "EPOCHS", "CLASS_ORDER", "KEEP", *HTNET_ONLY)
@@ -152,7 +152,7 @@ def train(settings):
         torch.distributed.barrier()
     if rank == 0:
         write_report(settings, composite, record, [test for _, _, test in folds],
-                     [stored(subject, test) for subject, _, test in folds], results, machine(device))
+                     [stored(subject, test) for subject, _, test in folds], results, machine(device, ranks))
 
 
 def write_report(settings, composite, record, tests, finished, results, machine_kind):
@@ -165,7 +165,8 @@ def write_report(settings, composite, record, tests, finished, results, machine_
         "- settings: " + ", ".join(f"{name} {value}" for name, value in record["settings"].items()),
         f"- {machine_kind}; training took {hours:.2f} hours, summed over the folds"])
     text = evaluation.report(results, held_out, np.concatenate([fold["logits"] for fold in finished], axis=1),
-                             np.stack([fold["losses"] for fold in finished]), model=settings.MODEL,
+                             np.stack([fold["losses"] for fold in finished]),
+                             published={} if settings.on_sample else evaluation.PUBLISHED[settings.MODEL],
                              heading=f"{settings.MODEL}, leave-one-subject-out, run '{settings.RUN}'",
                              description=description)
     print(f"\n{text}\nWritten to {results}{os.sep}")
@@ -211,7 +212,9 @@ def evaluate(settings):
     if missing := [subject for subject, _, _ in folds if not (weights / f"{subject}.pth").exists()]:
         raise BadInput(f"{weights / missing[0]}.pth is missing ({len(missing)} of {len(folds)} subjects lack weights): "
                        "train with --train True, or name the subjects that have weights in SUBJECTS.")
-    model = build_model(settings).eval().to(device)
+    with torch.device("meta"):  # no time for initial weights that are overwritten
+        model = build_model(settings).eval()
+    model = model.to_empty(device=device)
     predicted = np.full(len(composite.names), -1)
     for subject, _, test in tqdm(folds, unit="fold", disable=None, leave=False):
         run_folder.load_weights(model, weights / f"{subject}.pth")
@@ -291,11 +294,11 @@ def pick_device(settings):
     return device
 
 
-def machine(device):
+def machine(device, processes):
     """The kind of machine, for the report."""
-    if device.type == "cuda":
-        return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
-    return f"{os.cpu_count()} CPU cores, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} CPU cores"
+    threads = "" if device.type == "cuda" else f", threads: {torch.get_num_threads()}"
+    return f"{kind}; processes: {processes}{threads}; torch {torch.__version__}"
 
 
 def fold_lines(subject, finished):

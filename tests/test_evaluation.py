@@ -103,7 +103,7 @@ def test_report_of_one_database_has_no_full_row(tmp_path):
                           databases=np.array(["casme3"] * 2), labels=np.array([0, 2]),
                           flows=np.zeros((2, 28, 28, 3), np.uint8), faces=[None, None])
     logits = np.eye(3)[[[0, 0], [0, 2]]]
-    text = report(tmp_path, composite, logits, np.ones((2, 2)), model="HTNet", heading="run", description="")
+    text = report(tmp_path, composite, logits, np.ones((2, 2)), published={}, heading="run", description="")
     assert "CASME III" in text and "Full" not in text
     assert "| last | CASME III | 2 | 2 | 0.6667 |" in text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["confusion_matrices.png", "learning_curves.png",

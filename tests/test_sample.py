@@ -83,7 +83,7 @@ def test_it_is_learnable_and_not_trivial(sample):
 
 
 def test_the_script_makes_it(sample):
-    """The first clips of one subject anew. Other processors and versions may differ in the last bits, hence the slack."""
+    """The first clips of one subject anew. Slack, since the last bits may differ between processors."""
     pytest.importorskip("skimage", reason="only the script that makes the sample needs scikit-image")
     made = islice(make_sample.make_samples(make_sample.enlarged_portrait(), subjects=("s04",)), 3)
     for database, subject, name, label, face, flow in made:

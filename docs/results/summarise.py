@@ -1,0 +1,34 @@
+"""Mean ± standard deviation over seeds of UF1 / UAR, from the predictions.csv of several runs, as a markdown table.
+
+    python -m docs.results.summarise docs/results/STSTNet-seed*
+"""
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from evaluation import CHOICES, groups, markdown, unweighted_scores
+
+
+def summarise(folders):
+    """Folders of runs that differ in their seeds only -> DataFrame, a row per epoch choice and a column per group."""
+    tables = [pd.read_csv(Path(folder) / "predictions.csv", dtype={"subject": str}) for folder in folders]
+    rows = []
+    for choice in CHOICES:
+        row = {"epoch choice": choice}
+        for group in groups(tables[0]["database"].to_numpy()):
+            scores = []
+            for table in tables:
+                mask = groups(table["database"].to_numpy())[group]
+                scores.append(unweighted_scores(table["label"][mask], table[choice][mask]))
+            mean, spread = np.mean(scores, axis=0), np.std(scores, axis=0, ddof=1)
+            row[group] = " / ".join(f"{m:.4f} ± {s:.4f}" for m, s in zip(mean, spread))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit("Give the folders of two runs or more, each with a predictions.csv.")
+    print(f"{len(sys.argv) - 1} seeds, UF1 / UAR, mean ± standard deviation\n\n{markdown(summarise(sys.argv[1:]))}")

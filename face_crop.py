@@ -1,0 +1,58 @@
+"""Frames of a camera -> the face, cut out of onset and apex frame alike, and the apex frame where none is annotated."""
+import cv2
+import numpy as np
+
+from composite_dataset import FLOW_SIZE, read_image
+from facial_areas import crop_areas
+from optical_flow import optical_flow, optical_strain
+
+FACE_SIZE = 224
+# Where the faces of the released composite lie: the middle of eyes and lip corners, and the distance between the eyes
+# plus that from eyes to lips, as shares of the image's side (dlib's landmarks, mean of the 442 faces).
+FACE_CENTRE, FACE_SPAN = (0.498, 0.520), 0.934
+SPOT_FRAMES = 10  # frames of a clip that the first pass of the apex spotting looks at
+
+
+def read_frame(path):
+    """An image file, grey or colour -> uint8 or uint16 [H, W, 3] in OpenCV's channel order; raises BadInput."""
+    return read_image(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+
+
+def face_box(landmarks):
+    """Landmarks [5, 2] (x, y) of a face -> its square (left, top, side) in pixels, as tight as the released faces."""
+    eyes, lips = landmarks[:2].mean(0), landmarks[3:].mean(0)
+    side = (np.linalg.norm(landmarks[1] - landmarks[0]) + np.linalg.norm(lips - eyes)) / FACE_SPAN
+    left, top = (eyes + lips) / 2 - side * np.array(FACE_CENTRE)
+    return round(left), round(top), max(round(side), 1)
+
+
+def crop_face(frame, box, size=FACE_SIZE):
+    """Frame [H, W, 3] -> [size, size, 3]; where the box leaves the frame, the frame's edge is repeated."""
+    left, top, side = box
+    height, width = frame.shape[:2]
+    border = max(0, -left, -top, left + side - width, top + side - height)
+    frame = cv2.copyMakeBorder(frame, border, border, border, border, cv2.BORDER_REPLICATE)
+    square = frame[top + border:top + border + side, left + border:left + border + side]
+    return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC)
+
+
+def spot_apex(face, count, centres):
+    """The frame of strongest mean strain against the onset within the four areas, for clips without annotated apex.
+
+    face(i): face crop i of `count` (at least 2), 0 the onset; read only when asked for. A first pass sees some ten
+    frames, a second one those between the strongest's neighbours: a micro-expression rises and falls once.
+    centres: int [4, 2] from `area_centres`.
+    Returns the apex frame's number, 1 to count - 1.
+    """
+    onset, strengths = face(0), {}
+
+    def strength(i):
+        if i not in strengths:
+            strain = optical_strain(optical_flow(onset, face(i)))
+            strain = cv2.resize(strain, (FLOW_SIZE, FLOW_SIZE), interpolation=cv2.INTER_AREA)
+            strengths[i] = crop_areas(strain[..., None], centres).mean()
+        return strengths[i]
+
+    step = max(1, (count - 1) // SPOT_FRAMES)
+    best = max(range(step, count, step), key=strength)
+    return max(range(max(1, best - step + 1), min(count, best + step)), key=strength)
