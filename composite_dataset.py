@@ -8,6 +8,7 @@
 A sample's name is '<subject>_<clip>'; the space before `.png` in the released names is optional. Without the index the
 folder tree gives subjects and labels. Whatever is missing, unreadable or contradictory raises `BadInput`.
 """
+import contextlib
 import os
 import re
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ def read_image(path, flags=cv2.IMREAD_UNCHANGED):
     except OSError as error:
         raise BadInput(f"{path} cannot be read ({error.strerror}).") from None
     # OpenCV fills the missing part of a truncated file with grey and only warns, so the end is looked for first.
-    truncated = (data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-64:]
+    truncated = (data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[len(data) // 2:]
                  or data[:4] == b"\x89PNG" and b"IEND" not in data[-64:])
     image = None if truncated or not data else cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if image is None:
@@ -78,14 +79,26 @@ def replace_with(path, write):
         raise BadInput(f"{path} could not be written ({error}): make room or choose another folder; what was finished "
                        "before is kept.") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def holds_data(root):
     """Whether there is anything of a composite at `root` (an index or a flow folder), be it only half."""
     root = Path(root)
-    return (any(path.exists() for path in (root / INDEX_NAME, root / FLOW_TREE, root / FLOW_FOLDER))
+    return (find_index(root) is not None or (root / FLOW_TREE).exists() or (root / FLOW_FOLDER).exists()
             or any((root / FACE_FOLDER).glob("*.png")))
+
+
+def find_index(root):
+    """The index in `root`, or else beside it, as in the released code, or beside this script; None where there is none.
+
+    The folder above is not asked where it is a composite of its own, as datasets/ may be above datasets/casme3/.
+    """
+    folders = [root, Path(__file__).parent]
+    if not (root.parent / FLOW_TREE).exists() and not (root.parent / FLOW_FOLDER).exists():
+        folders.insert(1, root.parent)
+    return next((folder / INDEX_NAME for folder in folders if (folder / INDEX_NAME).is_file()), None)
 
 
 def load_composite(root):
@@ -94,7 +107,7 @@ def load_composite(root):
     if not root.is_dir():
         raise BadInput(f"{root} is not a folder: set DATASETS to the folder that holds the data.")
     flows, labels, subjects, source = _find_flows(root)
-    index_path = next((path for path in (root / INDEX_NAME, root.parent / INDEX_NAME) if path.is_file()), None)
+    index_path = find_index(root)
     if index_path is None:
         if labels is None:
             raise BadInput(f"{INDEX_NAME} is missing in {root}: it holds the labels of the flow images in {source}.")
@@ -140,16 +153,20 @@ def _find_flows(root):
 def _images_by_name(folder):
     """{name: path} of the .png files in a folder."""
     images = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.suffix.lower() == ".png" and not path.name.startswith("."):
-            if (name := path.stem.strip()) in images:
-                raise BadInput(f"{path} is there twice, with and without the space before .png: remove one.")
-            images[name] = path
+    for file in sorted(os.listdir(folder)) if folder.is_dir() else ():
+        stem, ending = os.path.splitext(file)
+        if ending.lower() == ".png" and not file.startswith("."):
+            if (name := stem.strip()) in images:
+                raise BadInput(f"{folder / file} is there twice, with and without the space before .png: remove one.")
+            images[name] = os.path.join(folder, file)
     return images
 
 
 def _read_tree(tree):
-    """The released folds. A subject's u_test holds its own samples; its u_train must be exactly everybody else's."""
+    """The released folds. A subject's u_test holds its own samples; its u_train must be exactly everybody else's.
+
+    The images read are u_test's; of the 29,614 copies in u_train, names, labels and sizes are compared.
+    """
     def by_label(folder):
         found = {}
         for sub in sorted(folder.iterdir()) if folder.is_dir() else ():
@@ -171,15 +188,20 @@ def _read_tree(tree):
                 raise BadInput(f"{path} is not a sample of subject {folder.name}: its name would begin "
                                f"'{folder.name}_'; move it to its own subject's u_test.")
             flows[name], labels[name], subjects[name] = path, label, folder.name
+    sizes = {name: os.path.getsize(path) for name, path in flows.items()}
     for folder in folders:
         if not (folder / "u_train").is_dir():
             continue
-        train = {name: label for name, (label, _) in by_label(folder / "u_train").items()}
+        copies = by_label(folder / "u_train")
+        train = {name: label for name, (label, _) in copies.items()}
         expected = {name: label for name, label in labels.items() if subjects[name] != folder.name}
         if wrong := sorted(name for name in train.keys() | expected if train.get(name) != expected.get(name)):
             raise BadInput(f"{folder / 'u_train'} contradicts the u_test folders about '{wrong[0]} .png' ({len(wrong)} "
                            f"such in all): label {train.get(wrong[0], 'missing')} here, "
                            f"{expected.get(wrong[0], 'not another subject’s sample')} by u_test.")
+        for name, (_, path) in copies.items():
+            if os.path.getsize(path) != sizes[name]:
+                raise BadInput(f"{path} is not the copy of {flows[name]} that it should be: copy that one over it.")
     return flows, labels, subjects, tree
 
 
@@ -220,17 +242,19 @@ def _find_faces(root, names, rows, index_path):
     """The apex face of each sample, or None. With a face folder, an image that the index names must be there."""
     images = {path.name: path for path in sorted((root / FACE_FOLDER).glob("*"))
               if path.suffix.lower() in (".jpg", ".jpeg", ".bmp", ".png")}
-    photos = [path for path in images.values() if path.suffix.lower() != ".png"]
-    flows_in_face_folder = not any((root / folder).is_dir() for folder in (FLOW_TREE, FLOW_FOLDER))
-    if flows_in_face_folder:  # then the .png files there are the flow images
-        images = {path.name: path for path in photos}
-    by_stem = {path.stem.strip(): path for path in images.values()}
+    # A .png that no index names is taken for a flow image: the released code keeps them in this folder, too.
+    by_name = {_without_zeros(path.stem): path for path in images.values() if path.suffix.lower() != ".png"}
     faces = []
     for name in names:
         listed = rows[name]["imagename"].strip()
-        face = images.get(listed) or by_stem.get(name)
+        face = images.get(listed) or by_name.get(_without_zeros(name))
         if face is None and listed and images:
             raise BadInput(f"{root / FACE_FOLDER / listed} is missing, which {index_path} lists as the face of {name}: "
                            "add the image or clear its cell 'imagename'.")
         faces.append(face)
     return faces
+
+
+def _without_zeros(stem):
+    """SMIC's subjects are s1 in the names of faces and s01 in those of flow images."""
+    return re.sub(r"(?<![A-Za-z0-9])s0*(\d)", r"s\1", stem.strip())

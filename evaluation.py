@@ -58,6 +58,7 @@ def choose_epochs(logits, labels, subjects, choice):
         score = np.stack([correct[:, person == i].sum(1) for i in range(len(people))], axis=1)
     else:
         raise ValueError(f"choice is '{choice}': it must be one of {', '.join(CHOICES)}.")
+    score = np.round(score, 12)  # equal fractions may differ in the last bit, and ties must be ties
     latest_best = epochs - 1 - score[::-1].argmax(0)  # argmax takes the first: seen from the end, the latest
     return latest_best[person]
 
@@ -129,8 +130,9 @@ def write_text(path, text):
 def report(folder, composite, logits, losses, *, published, heading, description):
     """Writes predictions.csv, report.md, confusion_matrices.png and learning_curves.png; returns the report's text.
 
-    composite: the N samples that were held out; logits [E, N, C]; losses [S, E] per fold; heading: the title; description:
-    lines of markdown on settings and machine; published: figures beside ours, {source: {group: (UF1, UAR)}}.
+    composite: the N samples that were held out; logits [E, N, C]; losses [S, E] per fold; heading: the title;
+    description: lines of markdown on settings and machine; published: figures to print beside ours,
+    {source: {group: (UF1, UAR)}}.
     """
     folder = Path(folder)
     logits, losses = np.asarray(logits), np.asarray(losses)

@@ -91,23 +91,19 @@ def crop_areas(flow, centres):
 def read_centres(path):
     """`facial_areas.csv` -> {name: int [4, 2]}; raises BadInput naming the row that is wrong."""
     try:
-        table = pd.read_csv(path, dtype={"name": str}, encoding="utf-8-sig")
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (ValueError, OSError) as error:
         raise BadInput(f"{path} is not a readable CSV file: {str(error).splitlines()[0].rstrip('.')}.") from None
     if missing := [column for column in ("name", *COLUMNS) if column not in table]:
         raise BadInput(f"{path} lacks the column '{missing[0]}': delete the file to have the areas detected anew.")
     centres = {}
-    for name, values in zip(table["name"], table[COLUMNS].to_numpy(dtype=object)):
-        try:
-            row = np.array([int(value) for value in values]).reshape(4, 2)
-            if (row != values.reshape(4, 2)).any() or row.min() < HALF or row.max() > FLOW_SIZE - HALF:
-                raise ValueError
-        except ValueError:
+    for name, *values in table[["name", *COLUMNS]].itertuples(index=False):
+        if not all(value.strip().isdecimal() and HALF <= int(value) <= FLOW_SIZE - HALF for value in values):
             raise BadInput(f"{path}: the centres of {name} must be whole numbers from {HALF} to {FLOW_SIZE - HALF}, "
-                           f"not {', '.join(map(str, values))}.") from None
+                           f"not {', '.join(values)}.")
         if name in centres:
             raise BadInput(f"{path}: {name} is listed twice; keep one row.")
-        centres[name] = row
+        centres[name] = np.array([int(value) for value in values]).reshape(4, 2)
     return centres
 
 
@@ -120,7 +116,8 @@ def composite_centres(composite, path, log=print):
     missing = [i for i, name in enumerate(composite.names) if name not in centres]
     faceless = [i for i in missing if composite.faces[i] is None]
     if len(faceless) == len(composite.names):
-        log("!" * 88 + f"\n!  No faces and no {path}: every sample takes the same mean facial areas.\n" + "!" * 88)
+        log("!" * 88 + f"\n!  No faces, nor centres in {path}: every sample takes the same mean facial areas.\n"
+            + "!" * 88)
     elif faceless:
         log(f"No face image, so the mean facial areas: {', '.join(composite.names[faceless])}.")
     detected = []

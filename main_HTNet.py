@@ -29,7 +29,7 @@ import loso
 import run_folder
 import ststnet_folds
 from composite_dataset import BadInput, replace_with
-from settings import read_settings
+from settings import read_settings, subject_names
 from ststnet import STSTNet
 
 # what to run
@@ -61,7 +61,7 @@ DROPOUT = 0.0              # in attention and MLP
 CONSTANTS = tuple(name for name in globals() if name.isupper())
 MODEL_DEFAULTS = {  # a model's own recipe, where it is not the constants'
     "HTNet": {},
-    "STSTNet": dict(LEARNING_RATE=5e-5, BATCH_SIZE=256, EPOCHS=800, KEEP="last"),  # the PyTorch port's
+    "STSTNet": dict(KEEP="last"),  # the PyTorch port's, otherwise the same: Adam, 5e-5, batch 256, 800 epochs
 }
 SAMPLE = dict(LEARNING_RATE=5e-4, BATCH_SIZE=32, EPOCHS=20, DIM=32, BLOCK_REPEATS=(1, 1, 2))  # for datasets/sample/
 HTNET_ONLY = ("DIM", "HEADS", "PATCH_SIZE", "NUM_HIERARCHIES", "BLOCK_REPEATS", "MLP_MULT", "DROPOUT")
@@ -75,7 +75,8 @@ def main(argv=None):
         settings = read_settings(argv, {name: globals()[name] for name in CONSTANTS}, MODEL_DEFAULTS, SAMPLE)
         if settings.THREADS:
             torch.set_num_threads(settings.THREADS)
-        if "RANK" in os.environ and not torch.distributed.is_initialized():  # under torchrun
+        torch.backends.cudnn.allow_tf32 = False  # PyTorch's default rounds convolutions but not matrix products
+        if torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():  # by torchrun
             torch.distributed.init_process_group("gloo", timeout=timedelta(days=30))
         (train if settings.train else evaluate)(settings)
     except BadInput as error:
@@ -85,39 +86,45 @@ def main(argv=None):
         print("\nStopped. Finished folds are kept; the same command goes on from them.", file=sys.stderr)
         raise SystemExit(130) from None
     finally:
-        if torch.distributed.is_initialized():
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
 
 
 def train(settings):
     """Trains the folds that are not finished yet, a rank its share of them, then reports on all."""
-    with torch.device("meta"):  # shapes only: a network that does not divide is refused before any work
-        parameters = sum(parameter.numel() for parameter in build_model(settings).parameters())
     rank, ranks = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     results, weights = Path(settings.RESULTS, settings.RUN), Path(settings.WEIGHTS, settings.RUN)
-    device = pick_device(settings)
-    if rank:  # rank 0 checks the data, detects facial areas and makes the folders this run's first
-        torch.distributed.barrier()
-    composite, inputs, record = prepare(settings, log=print if rank == 0 else lambda *_: None)
-    labels = torch.from_numpy(composite.labels)
-    folds = [fold for fold in loso.folds(composite, settings.CLASS_ORDER) if fold[0] in settings.SUBJECTS]
-    fold_path = {subject: results / "folds" / f"{subject}.npz" for subject, _, _ in folds}
+    problem = None
+    if rank == 0:  # checks the data, detects facial areas and makes the folders this run's; then the others follow
+        try:
+            prepared = prepare_run(settings, results, weights)
+        except BadInput as error:
+            problem = error
+    if ranks > 1:
+        refused = [problem is not None]
+        torch.distributed.broadcast_object_list(refused)
+        if rank and refused[0]:
+            raise SystemExit(2)
+    if problem:
+        raise problem
+    composite, inputs, record, device = prepared if rank == 0 else (*prepare(settings, lambda *_: None),
+                                                                    pick_device(settings))
+    labels, kind = torch.from_numpy(composite.labels), machine(device, ranks)
+    everyone = loso.folds(composite, settings.CLASS_ORDER)
+    folds = [fold for fold in everyone if fold[0] in settings.SUBJECTS]
+    fold_path = {subject: results / "folds" / f"{subject}.npz" for subject, _, _ in everyone}
 
     def stored(subject, test):
         return run_folder.load_fold(fold_path[subject], composite.names[test], composite.labels[test], settings.EPOCHS)
 
-    if rank == 0:
-        run_folder.claim(settings, results, weights, record)
-    finished = {subject: stored(subject, test) for subject, _, test in folds if fold_path[subject].exists()}
-    if rank == 0:
-        if settings.KEEP != "none":
-            run_folder.check_disk(weights, parameters, len(folds) - len(finished))
-        if settings.MODEL == "HTNet":
-            facial_areas.contact_sheet(composite, settings.centres, results / "facial_areas.png", per_database=2)
-        if finished:
-            print(f"{len(finished)} of {len(folds)} folds were finished before and are not trained again.")
-        if ranks > 1:
-            torch.distributed.barrier()
+    def done(subject):
+        return fold_path[subject].exists() and (settings.KEEP == "none" or (weights / f"{subject}.pth").exists())
+
+    finished = {subject: stored(subject, test) for subject, _, test in folds if done(subject)}
+    if ranks > 1:
+        torch.distributed.barrier()  # or a quick rank's first fold would count as finished before
+    if finished and rank == 0:
+        print(f"{len(finished)} of {len(folds)} folds were finished before and are not trained again.")
 
     own = folds[rank::ranks]
     waiting = [fold for fold in own if fold[0] not in finished]
@@ -141,21 +148,39 @@ def train(settings):
     for (subject, _, test), result, seconds in trained:
         if result.state is not None:
             replace_with(weights / f"{subject}.pth", partial(torch.save, result.state))
-        run_folder.save_fold(fold_path[subject], result, composite.names[test], composite.labels[test], seconds)
+        run_folder.save_fold(fold_path[subject], result, composite.names[test], composite.labels[test], seconds,
+                             kind)
         finished[subject] = stored(subject, test)
         if rank == 0:
             bar.set_description(f"{sum(fold[0] in finished for fold in own)}/{len(own)} folds")
-            tqdm.write(fold_lines(subject, finished))
+            tqdm.write(fold_lines(subject, finished, "of this process so far" if ranks > 1 else "so far"))
         del result  # its weights, before the next fold's are made: half a gigabyte at the paper's settings
     bar.close()
     if ranks > 1:
         torch.distributed.barrier()
     if rank == 0:
-        write_report(settings, composite, record, [test for _, _, test in folds],
-                     [stored(subject, test) for subject, _, test in folds], results, machine(device, ranks))
+        reported = [fold for fold in everyone if done(fold[0])]
+        write_report(settings, composite, record, [test for _, _, test in reported],
+                     [stored(subject, test) for subject, _, test in reported], results)
 
 
-def write_report(settings, composite, record, tests, finished, results, machine_kind):
+def prepare_run(settings, results, weights):
+    """Everything that can be refused is refused here, before anything is touched -> `prepare`'s and the device."""
+    with torch.device("meta"):  # shapes only: a network that does not divide is refused first
+        parameters = sum(parameter.numel() for parameter in build_model(settings).parameters())
+    device = pick_device(settings)
+    composite, inputs, record = prepare(settings)
+    discard = run_folder.check_claim(settings, results, weights, record)
+    if settings.KEEP != "none":
+        there = 0 if weights in discard else sum((weights / f"{subject}.pth").exists() for subject in settings.SUBJECTS)
+        run_folder.check_disk(weights, parameters, len(settings.SUBJECTS) - there, discard)
+    run_folder.claim(results, weights, record, discard)
+    if settings.MODEL == "HTNet":
+        facial_areas.contact_sheet(composite, settings.centres, results / "facial_areas.png", per_database=2)
+    return composite, inputs, record, device
+
+
+def write_report(settings, composite, record, tests, finished, results):
     """The report on the finished folds (`run_folder.load_fold`'s dicts) and their test indices."""
     held_out = pick(composite, np.concatenate(tests))
     hours = sum(float(fold["seconds"]) for fold in finished) / 3600
@@ -163,7 +188,8 @@ def write_report(settings, composite, record, tests, finished, results, machine_
         *([SAMPLE_BANNER, ""] if settings.on_sample else []),
         f"- {len(held_out.names)} samples of {len(tests)} of the {len(set(composite.subjects))} subjects",
         "- settings: " + ", ".join(f"{name} {value}" for name, value in record["settings"].items()),
-        f"- {machine_kind}; training took {hours:.2f} hours, summed over the folds"])
+        f"- {' and '.join(sorted({str(fold['machine']) for fold in finished}))}",
+        f"- training took {hours:.2f} hours, summed over the folds"])
     text = evaluation.report(results, held_out, np.concatenate([fold["logits"] for fold in finished], axis=1),
                              np.stack([fold["losses"] for fold in finished]),
                              published={} if settings.on_sample else evaluation.PUBLISHED[settings.MODEL],
@@ -194,6 +220,8 @@ def seeded_model(settings, subject, device):
 
 def evaluate(settings):
     """One forward pass per subject with the weights in weights/<run>/; one row, named after their epoch choice."""
+    if int(os.environ.get("RANK", "0")):
+        return  # minutes of reading: not worth sharing
     results, weights = Path(settings.RESULTS, settings.RUN), Path(settings.WEIGHTS, settings.RUN)
     device = pick_device(settings)
     composite, inputs, record = prepare(settings)
@@ -211,7 +239,9 @@ def evaluate(settings):
     folds = [fold for fold in loso.folds(composite, settings.CLASS_ORDER) if fold[0] in settings.SUBJECTS]
     if missing := [subject for subject, _, _ in folds if not (weights / f"{subject}.pth").exists()]:
         raise BadInput(f"{weights / missing[0]}.pth is missing ({len(missing)} of {len(folds)} subjects lack weights): "
-                       "train with --train True, or name the subjects that have weights in SUBJECTS.")
+                       + ("the run was trained with KEEP 'none'; train one that keeps them, under another RUN."
+                          if stored and stored["settings"].get("KEEP") == "none" else
+                          "train with --train True, or name the subjects that have weights in SUBJECTS."))
     with torch.device("meta"):  # no time for initial weights that are overwritten
         model = build_model(settings).eval()
     model = model.to_empty(device=device)
@@ -225,7 +255,7 @@ def evaluate(settings):
     order = np.concatenate([test for _, _, test in folds])
     held_out = pick(composite, order)
     table = evaluation.score_table(held_out, {choice: predicted[order]})
-    results.mkdir(parents=True, exist_ok=True)
+    run_folder.make(results)
     lines = ["name,label,prediction", *(f"{composite.names[i]},{composite.labels[i]},{predicted[i]}" for i in order)]
     evaluation.write_text(results / "evaluation.csv", "\n".join(lines) + "\n")
     if meaning := evaluation.CHOICES.get(choice.split()[0]):
@@ -248,8 +278,7 @@ def prepare(settings, log=print):
         areas = Path(settings.DATASETS) / "facial_areas.csv"
         settings.centres = facial_areas.composite_centres(composite, areas, log)
         images = np.stack([facial_areas.crop_areas(*pair) for pair in zip(composite.flows, settings.centres)])
-    asked = settings.SUBJECTS if isinstance(settings.SUBJECTS, (list, tuple)) else settings.SUBJECTS.split(",")
-    asked = {subject.strip() for subject in asked if subject.strip()}
+    asked = {subject.strip() for subject in subject_names(settings.SUBJECTS) if subject.strip()}
     if unknown := sorted(asked - set(composite.subjects)):
         raise BadInput(f"SUBJECTS names '{unknown[0]}', whom the data does not have: it has "
                        f"{', '.join(dict.fromkeys(composite.subjects))}.")
@@ -285,6 +314,8 @@ def pick_device(settings):
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda"):
+            raise RuntimeError("only cpu and cuda are supported")
         if device.type == "cuda" and device.index is None:
             device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.empty(1, device=device)
@@ -301,7 +332,7 @@ def machine(device, processes):
     return f"{kind}; processes: {processes}{threads}; torch {torch.__version__}"
 
 
-def fold_lines(subject, finished):
+def fold_lines(subject, finished, so_far):
     """A finished fold as the released script prints it: predictions, truth, and the scores so far."""
     def rows(fold, choice):
         labels, subjects = fold["labels"], np.full(len(fold["labels"]), "one")
@@ -313,7 +344,7 @@ def fold_lines(subject, finished):
         uf1, uar = evaluation.unweighted_scores(
             truth, np.concatenate([rows(other, choice) for other in finished.values()]))
         lines.append(f"  predicted  {' '.join(map(str, rows(fold, choice)))}   ({choice} epoch; "
-                     f"{len(finished)} subjects so far: UF1 {uf1:.4f}, UAR {uar:.4f})")
+                     f"{len(finished)} subjects {so_far}: UF1 {uf1:.4f}, UAR {uar:.4f})")
     lines.append(f"  truth      {' '.join(map(str, fold['labels']))}")
     return "\n".join(lines)
 

@@ -1,6 +1,7 @@
 """The command line: every constant at the top of `main_HTNet.py` can be given under its own name."""
 import argparse
 import ast
+import re
 from pathlib import Path
 
 from composite_dataset import BadInput, holds_data
@@ -26,7 +27,8 @@ def read_settings(argv, constants, model_defaults, sample):
     parser.add_argument("--overwrite", type=boolean, default=False,
                         help="True: throw away the folds and weights that stand under the run's name")
     for name, value in constants.items():
-        kind = {bool: boolean, tuple: integers}.get(type(value), type(value))
+        kind = float if name in ("LEARNING_RATE", "DROPOUT") else integers if name in ("CLASS_ORDER", "BLOCK_REPEATS") \
+            else {bool: boolean}.get(type(value), type(value))
         spellings = dict.fromkeys((f"--{name.lower()}", f"--{name.lower().replace('_', '-')}", f"--{name}"))
         parser.add_argument(*spellings, dest=name, type=kind, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     given = vars(parser.parse_args(argv))
@@ -78,6 +80,17 @@ def check(settings, models):
             "a number above 0")
     require("MODEL", settings.MODEL in models, " or ".join(models))
     require("KEEP", settings.KEEP in ("best", "last", "none"), "best, last or none")
-    require("CLASS_ORDER", sorted(settings.CLASS_ORDER) == [0, 1, 2], "the classes 0, 1 and 2 in some order")
-    require("RUN", settings.RUN not in ("", ".", "..") and Path(settings.RUN).name == settings.RUN,
-            "a plain folder name without slashes")
+    require("CLASS_ORDER", isinstance(settings.CLASS_ORDER, (tuple, list))
+            and sorted(settings.CLASS_ORDER) == [0, 1, 2], "the classes 0, 1 and 2 in some order")
+    require("BLOCK_REPEATS", isinstance(settings.BLOCK_REPEATS, (tuple, list))
+            and all(type(count) is int for count in settings.BLOCK_REPEATS), "whole numbers, one per hierarchy")
+    require("DROPOUT", type(settings.DROPOUT) in (int, float), "a number from 0 up to 1")
+    require("RUN", re.fullmatch(r"[^/\\\0]{1,100}", settings.RUN) and settings.RUN not in (".", ".."),
+            "a plain folder name of at most 100 characters, without slashes")
+    require("SUBJECTS", not settings.SUBJECTS or any(name.strip() for name in subject_names(settings.SUBJECTS)),
+            "subjects' names with commas between them, or empty for all")
+
+
+def subject_names(subjects):
+    """SUBJECTS, a text with commas or a list of names -> list of names."""
+    return subjects.split(",") if isinstance(subjects, str) else list(subjects)

@@ -11,6 +11,7 @@ each operation. Three things make that cheap:
 Which samples belong to a fold's batch is a mask. The weights of every epoch are kept (7 KB), and the held-out samples
 are scored with all of them after training.
 """
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import groupby
@@ -27,13 +28,18 @@ STREAMS = (1, 2, 3)
 PORTION = 32  # images of one fold whose maps (1.8 MB) stay in a core's cache
 
 
-class Images:
-    """The shared images [n, 3, 28, 28] with their patches, and room for the maps of C channels."""
+def with_patches(images):
+    """images [n, 3, 28, 28] -> (the same in channels-last order, their 3x3 patches [n, 900, 28] with the bias's 1)."""
+    patches = rearrange(F.unfold(images, 3, padding=2), "n k p -> n p k")
+    return (images.contiguous(memory_format=torch.channels_last),
+            torch.cat([patches, torch.ones_like(patches[..., :1])], dim=-1))
 
-    def __init__(self, images, channels):
-        self.images = images.contiguous(memory_format=torch.channels_last)
-        patches = rearrange(F.unfold(images, 3, padding=2), "n k p -> n p k")
-        self.patches = torch.cat([patches, torch.ones_like(patches[..., :1])], dim=-1)  # [n, 900, 28]; 1 is the bias's
+
+class Images:
+    """The shared images with their patches, and a group's own room for the maps of its C channels."""
+
+    def __init__(self, images, patches, channels):
+        self.images, self.patches = images, patches
         self.portion = len(images) if images.is_cuda else max(1, PORTION * 16 // channels)
         self.maps = images.new_empty(len(images), 30, 30, channels)
         self.grad = images.new_empty(self.portion, 30, 30, channels)
@@ -107,17 +113,18 @@ def forward(weights, images, first, last, members, masks):
     return logits, (mean.detach(), (variance * count / (count - 1)).detach())  # the running variance is unbiased
 
 
-def train_together(models, generators, inputs, labels, order, test_folds, *, epochs, batch_size, learning_rate,
+def train_together(models, generators, shared, labels, order, test_folds, *, epochs, batch_size, learning_rate,
                    keep="last", on_epoch=None):
     """Trains F STSTNets, each on its own fold -> [FoldResult], as `loso.train_fold` would one by one.
 
-    models: freshly made; generators: one per model, for its dropout. inputs [N, 3, 28, 28], labels [N]: all samples.
-    order [N]: their indices in training order, from which each fold leaves out its test_folds[f]; all folds must have
-    the same number of batches. on_epoch(training loss) is called per model and epoch.
+    models: freshly made; generators: one per model, for its dropout. shared: `with_patches` of all samples' images in
+    training order; labels [N] of all samples; order [N]: their indices in training order, from which each fold leaves
+    out its test_folds[f]; all folds must have the same number of batches. on_epoch(training loss) is called
+    per model and epoch.
     """
     place = dict(device=models[0].fc.weight.device, dtype=models[0].fc.weight.dtype)
     order = torch.as_tensor(order)
-    images = Images(inputs[order].to(**place), 16 * len(models))
+    images = Images(*shared, 16 * len(models))
     targets = labels[order].to(place["device"])
     # where the samples of each fold's batches lie in the order: per batch, per fold [b]
     batches = list(zip(*(torch.nonzero(~torch.isin(order, torch.as_tensor(test))).flatten().to(place["device"])
@@ -154,7 +161,7 @@ def train_together(models, generators, inputs, labels, order, test_folds, *, epo
     results = []
     for f, test in enumerate(test_folds):
         logits = score({name: torch.stack([epoch[name][f] for epoch in history]) for name in history[0]},
-                       inputs[test].to(**place)).cpu()
+                       images.images[torch.argsort(order)[test].to(place["device"])]).cpu()
         correct = (logits.argmax(-1) == labels[test]).sum(1)
         kept = {"none": None, "last": epochs - 1, "best": epochs - 1 - int(correct.flip(0).argmax())}[keep]
         state = None if kept is None else unstack({name: value[f].cpu() for name, value in history[kept].items()},
@@ -207,7 +214,7 @@ def score(weights, images):
     return torch.cat(logits)
 
 
-def trained_folds(folds, new_model, inputs, labels, order, *, together, workers, **options):
+def trained_folds(folds, new_model, inputs, labels, order, *, together, workers, on_epoch=None, **options):
     """Trains all folds, `together` at a time in each of `workers` threads; yields (fold, FoldResult, seconds).
 
     folds: [(subject, train indices, test indices)]; new_model(subject) -> (model, generator), seeded; options: those of
@@ -216,22 +223,35 @@ def trained_folds(folds, new_model, inputs, labels, order, *, together, workers,
     def batch_count(fold):
         return -(-len(fold[1]) // options["batch_size"])
 
-    def job(group, made):
+    def watched_epoch(loss):
+        if stopped.is_set():
+            raise InterruptedError
+        if on_epoch:
+            on_epoch(loss)
+
+    def job(group):
         if workers > 1:
             torch.set_num_threads(1)
         start = time.perf_counter()
-        results = train_together(*zip(*made), inputs, labels, order, [test for _, _, test in group], **options)
+        results = train_together(*zip(*(made[subject] for subject, _, _ in group)), shared, labels, order,
+                                 [test for _, _, test in group], on_epoch=watched_epoch, **options)
         seconds = (time.perf_counter() - start) / len(group)
         return [(fold, result, seconds) for fold, result in zip(group, results)]
 
+    if not folds:
+        return
+    made = {subject: new_model(subject) for subject, _, _ in folds}  # here, for seeding is global to the process
+    weight = made[folds[0][0]][0].fc.weight
+    shared = with_patches(inputs[torch.as_tensor(order)].to(device=weight.device, dtype=weight.dtype))
     groups = []
     for _, alike in groupby(sorted(folds, key=batch_count), key=batch_count):
         alike = list(alike)
         groups += [alike[start:start + together] for start in range(0, len(alike), together)]
-    pool = ThreadPoolExecutor(workers)
+    stopped, pool = threading.Event(), ThreadPoolExecutor(workers)
     try:
-        jobs = [pool.submit(job, group, [new_model(subject) for subject, _, _ in group]) for group in groups]
+        jobs = [pool.submit(job, group) for group in groups]
         for finished in as_completed(jobs):
             yield from finished.result()
-    finally:
+    finally:  # on Ctrl-C or an error, the folds under way stop after their epoch
+        stopped.set()
         pool.shutdown(cancel_futures=True)

@@ -95,6 +95,8 @@ def move(root, source, target):
     (lambda root: move(root, "s01/u_test/0/*", "s02/u_test/0/s01_s01_ne_01 .png"), ["s02", "s01_s01_ne_01"]),
     (lambda root: move(root, "s01/u_train/0/sub01*", "s01/u_train/1/sub01_EP01_01 .png"), ["u_train", "sub01_EP01_01"]),
     (lambda root: next((root / FLOW_TREE).glob("s01/u_train/0/sub01*")).unlink(), ["u_train", "sub01_EP01_01"]),
+    (lambda root: write_png(next((root / FLOW_TREE).glob("s01/u_train/0/sub01*")), tiny_flow(50, 0)),
+     ["u_train", "not the copy"]),
     (lambda root: write_png(root / FLOW_TREE / "s01/u_test/1/s01_s01_ne_01 .png", tiny_flow(0, 0)),
      ["s01_s01_ne_01", "0"]),
     (lambda root: edit_index(root, lambda t: t.assign(label=["1"] + t["label"].tolist()[1:])),
@@ -119,11 +121,24 @@ def test_a_face_that_the_index_names_must_be_there(tiny):
         load_composite(tiny)
 
 
+def test_faces_without_an_index(tmp_path):
+    """SMIC's faces are called s1 where the flow images are called s01; unlisted .png files there are flow images."""
+    root = make_datasets(tmp_path / "datasets", "tree", index=False)
+    (root / FACE_FOLDER).mkdir()
+    for name in ("s01_s1_ne_01.jpg", "006_006_1_2.jpg", "sub01_EP01_01 .png"):
+        cv2.imwrite(str(root / FACE_FOLDER / name), np.zeros((224, 224, 3), np.uint8))
+    faces = {name: face and face.name for name, face in zip(NAMES, load_composite(root).faces) if face}
+    assert faces == {"s01_s01_ne_01": "s01_s1_ne_01.jpg", "006_006_1_2": "006_006_1_2.jpg"}
+
+
 def test_a_truncated_jpeg_is_refused(tmp_path):
     path = tmp_path / "face.jpg"
     cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8))
     assert read_image(path).shape == (64, 64, 3)
-    path.write_bytes(path.read_bytes()[:-300])
+    whole = path.read_bytes()
+    path.write_bytes(whole + bytes(200))  # some cameras append data of their own
+    assert read_image(path).shape == (64, 64, 3)
+    path.write_bytes(whole[:-300])
     with pytest.raises(BadInput, match="truncated"):
         read_image(path)
 

@@ -87,6 +87,8 @@ def test_faces_that_are_not_found_are_named_and_not_looked_for_again(tiny):
     ("name,left_eye_row,left_eye_col,right_eye_row,right_eye_col,left_lip_row,left_lip_col,right_lip_row,right_lip_col\n"
      "a,7,7,7,7,7,7,7,\n", "whole numbers"),
     ("name,left_eye_row,left_eye_col,right_eye_row,right_eye_col,left_lip_row,left_lip_col,right_lip_row,right_lip_col\n"
+     "a,7,7,7,7,7,7,7,7\nb,7,7,7,7,7,7,7,inf", "of b must be whole numbers"),
+    ("name,left_eye_row,left_eye_col,right_eye_row,right_eye_col,left_lip_row,left_lip_col,right_lip_row,right_lip_col\n"
      "a,7,7,7,7,7,7,7,7\na,7,7,7,7,7,7,7,7", "twice")])
 def test_a_wrong_file_of_centres_is_named(tmp_path, text, words):
     (tmp_path / "facial_areas.csv").write_text(text)

@@ -137,8 +137,12 @@ def test_other_settings_under_the_same_name_are_refused(tiny, command):
     status, _, error = command("--train", "True", *SMALL)
     assert status == 2 and "the data" in error
     assert before == sorted((path, path.stat().st_mtime_ns) for path in tiny.parent.rglob("*.[pn][tp][hz]"))
+    (tiny.parent / "results" / "HTNet" / "evaluation.csv").write_text("of the old run")
     status, output, _ = command("--train", "True", "--overwrite", "True", *SMALL)
     assert status == 0 and "finished before" not in output
+    assert not (tiny.parent / "results" / "HTNet" / "evaluation.csv").exists()
+    status, output, _ = command("--train", "True", "--overwrite", "True", *SMALL)  # as after a stop: goes on
+    assert status == 0 and "6 of 6 folds were finished before" in output
 
 
 def test_weights_of_another_network_missing_and_damaged_ones(tiny, command):
@@ -147,7 +151,9 @@ def test_weights_of_another_network_missing_and_damaged_ones(tiny, command):
     assert status == 2 and "HEADS is 4 here, 2 there" in error
     weights = tiny.parent / "weights" / "HTNet"
     whole = (weights / "006.pth").read_bytes()
-    for damaged in (whole[:1000], b"", b"no weights"):
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    for damaged in (whole[:1000], b"", b"no weights", bytes(flipped)):
         (weights / "006.pth").write_bytes(damaged)
         status, _, error = command("--train", "False", *SMALL)
         assert status == 2 and "006.pth" in error and error.count("\n") == 1
@@ -201,7 +207,58 @@ def test_a_full_disk_is_noticed_before_the_start(tiny, command, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda folder: type("usage", (), {"free": 1000}))
     status, _, error = command("--train", "True", *SMALL)
     assert status == 2 and "WEIGHTS" in error and "KEEP" in error
-    assert command("--train", "True", "--keep", "none", "--overwrite", "True", *SMALL)[0] == 0
+    assert command("--train", "True", "--keep", "none", *SMALL)[0] == 0
+    status, _, error = command("--train", "False", "--keep", "none", *SMALL)
+    assert status == 2 and "KEEP 'none'" in error
+
+
+def test_folds_whose_weights_are_gone_are_trained_again(tiny, command):
+    command("--train", "True", *SMALL)
+    weights = tiny.parent / "weights" / "HTNet"
+    before = torch.load(weights / "s01.pth", weights_only=True)
+    (weights / "s01.pth").unlink()
+    status, output, _ = command("--train", "True", *SMALL)
+    assert status == 0 and "5 of 6 folds were finished before" in output
+    after = torch.load(weights / "s01.pth", weights_only=True)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_training_replaces_pretrained_weights(tiny, command):
+    weights = tiny.parent / "weights" / "STSTNet"
+    weights.mkdir(parents=True)
+    for subject in ("sub01", "sub02", "s01", "s02", "006", "007"):
+        torch.save(STSTNet().state_dict(), weights / f"{subject}.pth")
+    record = {"settings": {"MODEL": "STSTNet", "KEEP": "last", "EPOCHS": 800}, "data": "other", "pretrained": True}
+    (weights / "settings.json").write_text(json.dumps(record))
+    status, output, _ = command("--train", "False", "--model", "STSTNet")
+    assert status == 0 and rows(output, "last epoch") and "other data" in output
+    status, output, _ = command("--train", "True", "--model", "STSTNet", "--epochs", "2", "--subjects", "s01")
+    assert status == 0 and [path.name for path in weights.glob("*.pth")] == ["s01.pth"]
+
+
+def test_weights_saved_on_a_gpu_load_on_a_cpu(tiny, command, monkeypatch):
+    command("--train", "True", "--model", "STSTNet", *SMALL)
+    weights = tiny.parent / "weights" / "STSTNet"
+    monkeypatch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+    for path in weights.glob("*.pth"):
+        torch.save(torch.load(path, weights_only=True), path)
+    if not torch.cuda.is_available():
+        with pytest.raises(RuntimeError, match="CUDA"):
+            torch.load(weights / "s01.pth", weights_only=True)
+    assert command("--train", "False", "--model", "STSTNet", *SMALL)[0] == 0
+
+
+def test_a_subset_does_not_replace_the_report_of_all(tiny, command):
+    command("--train", "True", *SMALL)
+    command("--train", "True", "--subjects", "s01", *SMALL)
+    assert "of 6 of the 6 subjects" in (tiny.parent / "results" / "HTNet" / "report.md").read_text()
+
+
+@pytest.mark.parametrize("option", ["--results", "--weights"])
+def test_folders_that_cannot_be_made_are_one_sentence(tiny, command, option):
+    (tiny.parent / "file").write_text("")
+    status, _, error = command("--train", "True", option, tiny.parent / "file", *SMALL)
+    assert status == 2 and "file" in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize("arguments, words", [
@@ -211,7 +268,8 @@ def test_a_full_disk_is_noticed_before_the_start(tiny, command, monkeypatch):
     (["--dim", "1"], ["dim"]), (["--learning_rate", "-1"], ["LEARNING_RATE"]),
     (["--class_order", "0,1"], ["CLASS_ORDER"]),
     (["--model", "ResNet"], ["MODEL", "STSTNet"]), (["--keep", "all"], ["KEEP"]), (["--run", "a/b"], ["RUN"]),
-    (["--device", "gpu"], ["DEVICE"]), (["--subjects", "sub77"], ["sub77", "sub01"]), (["stray"], ["stray"]),
+    (["--device", "gpu"], ["DEVICE"]), (["--device", "meta"], ["DEVICE"]), (["--subjects", ","], ["SUBJECTS"]),
+    (["--run", "x" * 101], ["RUN"]), (["--subjects", "sub77"], ["sub77", "sub01"]), (["stray"], ["stray"]),
     (["--datasets", "nowhere"], ["nowhere", "DATASETS"])])
 def test_wrong_settings_are_one_sentence(tiny, command, arguments, words):
     status, _, error = command("--train", "True", *arguments)
