@@ -102,7 +102,7 @@ def check_disk(weights, parameters, folds, discard):
 
 
 def save_fold(path, result, names, labels, seconds, machine):
-    """A finished fold as a .npz file: names, labels, logits, losses, epoch kept (-1: none), time and kind of machine."""
+    """A finished fold as a .npz file: names, labels, logits, losses, epoch kept (-1: none), time, kind of machine."""
     arrays = dict(names=names, labels=labels, logits=result.logits.float().numpy(),
                   losses=result.losses.float().numpy(), epoch=-1 if result.epoch is None else result.epoch,
                   seconds=seconds, machine=machine)

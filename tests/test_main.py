@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import ROOT, SMALL, make_datasets
+from conftest import ROOT, SMALL, make_datasets, tiny_flow, write_png
 
 import main_HTNet
 from benchmarks.plain_htnet import draw_state, released_shapes
@@ -284,6 +284,16 @@ def test_every_constant_has_its_option(tiny, command, monkeypatch):
     assert (stored["EPOCHS"], stored["BATCH_SIZE"], stored["LEARNING_RATE"]) == (2, 8, 1e-3)
     assert set(stored) | {"RUN", "SUBJECTS", "DEVICE", "THREADS", "DATASETS", "WEIGHTS", "RESULTS"} == \
         set(main_HTNet.CONSTANTS)
+
+
+def test_casme3_alone_is_an_experiment_of_its_own(tmp_path, command):
+    for number in range(6):
+        subject, label = f"spNO.{number // 2 + 1}", number % 3
+        write_png(tmp_path / "casme3" / "three_norm_u_v_os" / subject / "u_test" / str(label)
+                  / f"{subject}_{number}_100 .png", tiny_flow(number, label))
+    status, output, _ = command("--train", "True", "--datasets", tmp_path / "casme3", *SMALL)
+    assert status == 0 and rows(output, "last").keys() == {"CASME III"}
+    assert "Published" not in output and "casme3         3        6         2         2         2" in output
 
 
 def test_spellings_of_true_and_false():
