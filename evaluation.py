@@ -194,4 +194,6 @@ def _plots(folder, composite, logits, losses, predictions):
     right.plot(epochs, uar, label="UAR")
     right.set(xlabel="epoch", ylabel="held-out score, all subjects at the same epoch", ylim=(0, 1))
     right.legend()
+    for axis in (left, right):
+        axis.xaxis.get_major_locator().set_params(integer=True)
     save(figure, "learning_curves.png")

@@ -139,11 +139,13 @@ def composite_centres(composite, path, log=print):
 
 
 def contact_sheet(composite, centres, path, per_database=1):
-    """Writes a picture of faces with their four areas, the flow image and its mosaic, for some samples per database."""
+    """Writes a picture: faces with their four areas, flow images, mosaics; so many samples per database."""
     colours = ((66, 133, 244), (52, 168, 83), (251, 188, 5), (234, 67, 53))
     rows = []
     for database in dict.fromkeys(composite.databases):
-        for i in np.flatnonzero(composite.databases == database)[:per_database]:
+        members = np.flatnonzero(composite.databases == database)
+        _, first_of_class = np.unique(composite.labels[members], return_index=True)
+        for i in members[first_of_class[:per_database]]:
             known = composite.faces[i] is not None
             face = read_image(composite.faces[i], cv2.IMREAD_COLOR) if known else np.full((224, 224, 3), 128, np.uint8)
             panels = [cv2.resize(image, (448, 448), interpolation=cv2.INTER_NEAREST)
@@ -151,8 +153,9 @@ def contact_sheet(composite, centres, path, per_database=1):
             for (row, col), colour, area in zip(centres[i] * 16, colours, AREAS):  # 448 / 28 = 16
                 for panel in panels[:2]:
                     cv2.rectangle(panel, (int(col) - 112, int(row) - 112), (int(col) + 111, int(row) + 111), colour, 2)
-                cv2.putText(panels[0], area.replace("_", " "), (int(col) - 100, int(row) - 92),
-                            cv2.FONT_HERSHEY_SIMPLEX, 0.55, colour, 1, cv2.LINE_AA)
+                cv2.rectangle(panels[0], (int(col) - 112, int(row) - 112), (int(col) - 12, int(row) - 88), colour, -1)
+                cv2.putText(panels[0], area.replace("_", " "), (int(col) - 106, int(row) - 94),
+                            cv2.FONT_HERSHEY_SIMPLEX, 0.55, (255, 255, 255), 1, cv2.LINE_AA)
             title = np.full((36, 448 * 3, 3), 255, np.uint8)
             text = f"{database}  {composite.names[i]}  {CLASSES[composite.labels[i]]}    face | flow image | mosaic"
             cv2.putText(title, text, (8, 26), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (0, 0, 0), 1, cv2.LINE_AA)

@@ -3,7 +3,7 @@
     python main_HTNet.py --train True                     train all folds, report UF1/UAR; goes on where it stopped
     python main_HTNet.py --train False                    evaluate the weights in weights/<run>/
     python main_HTNet.py --train True --epochs 100 --subjects sub01,s03
-    torchrun --nproc-per-node 2 main_HTNet.py --train True
+    torchrun --nproc-per-node 2 -- main_HTNet.py --train True
 
 Edit the constants below, or give any of them on the command line under its own name.
 """
@@ -15,6 +15,10 @@ import time
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+
+# On a busy machine, OpenMP's threads wait for each other in a loop that takes the processor from those they wait for:
+# an epoch can take 80 times as long. With a shorter loop it is 3 to 7 times, and an idle machine loses a tenth.
+os.environ["GOMP_SPINCOUNT"] = os.environ.get("GOMP_SPINCOUNT", "10000")
 
 import numpy as np
 import torch
@@ -63,7 +67,8 @@ MODEL_DEFAULTS = {  # a model's own recipe, where it is not the constants'
     "HTNet": {},
     "STSTNet": dict(KEEP="last"),  # the PyTorch port's, otherwise the same: Adam, 5e-5, batch 256, 800 epochs
 }
-SAMPLE = dict(LEARNING_RATE=5e-4, BATCH_SIZE=32, EPOCHS=20, DIM=32, BLOCK_REPEATS=(1, 1, 2))  # for datasets/sample/
+SAMPLE = dict(  # for datasets/sample/; so small that a second thread would only cost
+    LEARNING_RATE=5e-4, BATCH_SIZE=32, EPOCHS=20, DIM=32, BLOCK_REPEATS=(1, 1, 2), THREADS=1)
 HTNET_ONLY = ("DIM", "HEADS", "PATCH_SIZE", "NUM_HIERARCHIES", "BLOCK_REPEATS", "MLP_MULT", "DROPOUT")
 # What makes a run that run: folds and weights of other values are not mixed with it.
 RECIPE = ("MODEL", "SEED", "LEARNING_RATE", "BATCH_SIZE", "EPOCHS", "CLASS_ORDER", "KEEP", *HTNET_ONLY)
@@ -183,6 +188,7 @@ def prepare_run(settings, results, weights):
 def write_report(settings, composite, record, tests, finished, results):
     """The report on the finished folds (`run_folder.load_fold`'s dicts) and their test indices."""
     held_out = pick(composite, np.concatenate(tests))
+    comparable = not settings.on_sample and len(tests) == len(set(composite.subjects))
     hours = sum(float(fold["seconds"]) for fold in finished) / 3600
     description = "\n".join([
         *([SAMPLE_BANNER, ""] if settings.on_sample else []),
@@ -192,7 +198,7 @@ def write_report(settings, composite, record, tests, finished, results):
         f"- training took {hours:.2f} hours, summed over the folds"])
     text = evaluation.report(results, held_out, np.concatenate([fold["logits"] for fold in finished], axis=1),
                              np.stack([fold["losses"] for fold in finished]),
-                             published={} if settings.on_sample else evaluation.PUBLISHED[settings.MODEL],
+                             published=evaluation.PUBLISHED[settings.MODEL] if comparable else {},
                              heading=f"{settings.MODEL}, leave-one-subject-out, run '{settings.RUN}'",
                              description=description)
     print(f"\n{text}\nWritten to {results}{os.sep}")
@@ -225,13 +231,17 @@ def evaluate(settings):
     results, weights = Path(settings.RESULTS, settings.RUN), Path(settings.WEIGHTS, settings.RUN)
     device = pick_device(settings)
     composite, inputs, record = prepare(settings)
+    if not any(weights.glob("[!.]*.pth")):
+        raise BadInput(f"{weights} holds no weights, a .pth is missing for every subject: train with --train True (and "
+                       "KEEP 'best' or 'last') first, or give the RUN that has them.")
     stored = run_folder.read_record(weights / "settings.json")
     choice = f"{stored['settings'].get('KEEP', 'unknown')} epoch" if stored else "epoch unknown"
     if stored:
         network = {name: value for name, value in record["settings"].items() if name in ("MODEL", *HTNET_ONLY)}
         if different := run_folder.differences(network, stored["settings"]):
-            raise BadInput(f"{weights} holds weights of other settings: {different}; give those settings, or another "
-                           "RUN.")
+            asked = " ".join(f"--{name.lower()} {str(stored['settings'].get(name)).strip('[]').replace(' ', '')}"
+                             for name, value in network.items() if stored["settings"].get(name) != value)
+            raise BadInput(f"{weights} holds weights of other settings: {different}; give {asked}, or another RUN.")
         if stored["data"] != record["data"]:
             print(f"Note: the {weights} were trained on other data (other samples, flow images or facial areas).")
     else:
@@ -239,9 +249,8 @@ def evaluate(settings):
     folds = [fold for fold in loso.folds(composite, settings.CLASS_ORDER) if fold[0] in settings.SUBJECTS]
     if missing := [subject for subject, _, _ in folds if not (weights / f"{subject}.pth").exists()]:
         raise BadInput(f"{weights / missing[0]}.pth is missing ({len(missing)} of {len(folds)} subjects lack weights): "
-                       + ("the run was trained with KEEP 'none'; train one that keeps them, under another RUN."
-                          if stored and stored["settings"].get("KEEP") == "none" else
-                          "train with --train True, or name the subjects that have weights in SUBJECTS."))
+                       "train with --train True, or name those that have weights in SUBJECTS: "
+                       f"{','.join(sorted(path.stem for path in weights.glob('[!.]*.pth'))[:5])}...")
     with torch.device("meta"):  # no time for initial weights that are overwritten
         model = build_model(settings).eval()
     model = model.to_empty(device=device)

@@ -5,7 +5,7 @@
 
 Only MEGC 2019's 442 clips, in MEGC's classes, are taken (`datasets/megc2019.csv`); with --all-clips, and always in
 CASME III, every clip whose emotion falls into one of the three classes. Run it again to go on where it stopped. For an
-experiment with CASME III alone: --database casme3 --source DIR --output some/other/folder.
+experiment with CASME III alone: --database casme3 --source DIR --output datasets/casme3.
 """
 import argparse
 import multiprocessing

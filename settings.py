@@ -17,7 +17,7 @@ def read_settings(argv, constants, model_defaults, sample):
     names = ", ".join(f"--{name.lower()}" for name in constants)
     parser = argparse.ArgumentParser(prog="main_HTNet.py", allow_abbrev=False,
                                      usage="main_HTNet.py [--train True|False] [--overwrite True] [--NAME VALUE ...]",
-                                     epilog=f"NAME is any constant at the top of the script: {names}.")
+                                     epilog="The constants at the top of the script say what each setting means.")
 
     def refuse(message):
         raise BadInput(f"{message.rstrip('.')}. The names are --train, --overwrite, {names}.")
@@ -30,7 +30,8 @@ def read_settings(argv, constants, model_defaults, sample):
         kind = float if name in ("LEARNING_RATE", "DROPOUT") else integers if name in ("CLASS_ORDER", "BLOCK_REPEATS") \
             else {bool: boolean}.get(type(value), type(value))
         spellings = dict.fromkeys((f"--{name.lower()}", f"--{name.lower().replace('_', '-')}", f"--{name}"))
-        parser.add_argument(*spellings, dest=name, type=kind, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        parser.add_argument(*spellings, dest=name, type=kind, default=argparse.SUPPRESS,
+                            metavar="VALUE", help=f"default: {value!r}")
     given = vars(parser.parse_args(argv))
     if given["train"] is None:
         given["train"] = False

@@ -4,7 +4,7 @@ The floor of a training step is its multiply-adds at the machine's float32 matri
 optimizer traffic for each trained parameter at its copy bandwidth. Both are measured in the same run, between the
 steps, since a shared machine's speed changes from minute to minute. Times are medians.
 
-    python -m benchmarks --growth True      also time and memory against dim, samples and threads (docs/speed.md)
+    python -m benchmarks --growth True      also time and memory against dim, samples and threads
 """
 import argparse
 import os
@@ -191,7 +191,7 @@ def main():
           f"{torch.__version__}; {rate() / 1e9:.0f} G multiply-adds a second, {bandwidth() / 1e9:.0f} GB/s\n")
     print("| | this project | plain | ratio | floor | complete run |\n| --- | --- | --- | --- | --- | --- |")
     htnet_table(arguments.rounds)
-    ststnet_table(10)
+    ststnet_table(40)
     if arguments.growth:
         growth()
 

@@ -46,5 +46,5 @@ for axis, side, title in ((axes[3], 4, "level 1: 16 blocks, dim 256\n2 layers, t
             axis.add_patch(Rectangle((j * cell + 0.4, i * cell + 0.4), cell - 0.8, cell - 0.8, color=colour, alpha=0.6))
     axis.set(xlim=(0, 28), ylim=(28, 0), aspect="equal", title=title)
 axes[5].text(14, 14, "negative\npositive\nsurprise", ha="center", va="center", fontsize=11)
-figure.savefig("docs/pipeline.png", dpi=80)
+figure.savefig("docs/pipeline.png", dpi=80, bbox_inches="tight")
 print(f"docs/pipeline.png: {composite.names[index]}, {CLASSES[composite.labels[index]]}")
