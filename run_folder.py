@@ -127,8 +127,10 @@ def load_fold(path, names, labels, epochs):
 def load_weights(model, path):
     """Our own weights, the released HTNet code's or the STSTNet port's; from a GPU or a CPU; raises BadInput."""
     try:
-        if zipfile.is_zipfile(path) and zipfile.ZipFile(path).testzip():  # torch does not compare checksums
-            raise ValueError("its checksum is wrong")
+        if zipfile.is_zipfile(path):  # torch does not compare its checksums
+            with zipfile.ZipFile(path) as archive:
+                if archive.testzip():
+                    raise ValueError("its checksum is wrong")
         state = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
             raise ValueError("it holds no state dict")
