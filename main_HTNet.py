@@ -65,7 +65,7 @@ DROPOUT = 0.0              # in attention and MLP
 CONSTANTS = tuple(name for name in globals() if name.isupper())
 MODEL_DEFAULTS = {  # a model's own recipe, where it is not the constants'
     "HTNet": {},
-    # The PyTorch port's, Adam, 5e-5, batch 256, 800 epochs, too; its class order is unknown, but this comes near its score
+    # The PyTorch port's: Adam, 5e-5, batch 256, 800 epochs, too. Its class order is unknown; this one comes near it.
     "STSTNet": dict(KEEP="last", CLASS_ORDER=(0, 1, 2)),
 }
 SAMPLE = dict(  # for datasets/sample/; so small that a second thread would only cost
