@@ -1,4 +1,4 @@
-"""Times HTNet and STSTNet on this machine's CPU: `python -m benchmarks` (some five minutes on two cores).
+"""Times HTNet and STSTNet on this machine's CPU: `python -m benchmarks` (some minutes on two cores).
 
 The floor of a training step is its multiply-adds at the machine's float32 matrix-multiply rate plus 28 bytes of
 optimizer traffic for each trained parameter at its copy bandwidth. Both are measured in the same run, between the
