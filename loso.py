@@ -4,6 +4,7 @@ As released: Adam, cross-entropy, raw pixels, no shuffling, a fresh model per su
 every epoch. Unlike the released code, every epoch's logits are kept and choosing among them is left to `evaluation.py`.
 """
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,46 +44,102 @@ def fold_seed(seed, subject):
 
 
 def train_fold(model, train_inputs, train_labels, test_inputs, test_labels, *, epochs, batch_size, learning_rate,
-               keep="best", on_epoch=None):
+               keep="best", precision="float32", on_epoch=None):
     """Trains `model` in place, in its own dtype and device, with the samples in the order given -> FoldResult.
 
     train_inputs [n, 3, 28, 28], train_labels int [n], test_inputs [m, 3, 28, 28], test_labels int [m].
     keep: the weights in the result, "best" (highest accuracy on the test samples, ties to the latest: released code),
-    "last" or "none". on_epoch(loss) is called after every epoch. Raises BadInput when the loss is no longer finite.
+    "last" or "none". precision: "bf16" runs the network under PyTorch's autocast; otherwise in its dtype.
+    on_epoch(loss) is called once for every epoch, on a GPU some epochs later. Raises BadInput when the loss is no
+    longer finite.
     """
     if keep not in ("best", "last", "none"):
         raise ValueError(f"keep is '{keep}': it must be best, last or none.")
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    place = dict(device=parameters[0].device, dtype=parameters[0].dtype)
-    train_inputs, test_inputs = train_inputs.to(**place), test_inputs.to(**place)
-    train_labels, test_labels = train_labels.to(place["device"]), test_labels.to(place["device"])
-    optimizer = torch.optim.Adam(parameters, lr=learning_rate, fused=True)
-    logits, losses = [], []
-    epoch_kept, most_correct, best = None, -1, None
-    for epoch in range(epochs):
+    device, dtype = parameters[0].device, parameters[0].dtype
+    train_inputs, test_inputs = train_inputs.to(device, dtype), test_inputs.to(device, dtype)
+    train_labels, test_labels = train_labels.to(device), test_labels.to(device)
+    batches = list(zip(train_inputs.split(batch_size), train_labels.split(batch_size)))
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate, fused=True, capturable=device.type == "cuda")
+    weights = model.state_dict()  # the tensors that training changes, not copies
+    best = {name: torch.empty_like(value) for name, value in weights.items()} if keep == "best" else None
+
+    def logits_of(inputs):
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            return model(inputs).to(dtype)
+
+    def epoch():
+        """One pass over the training samples -> its mean loss [], and the held-out logits [m, C] after it.
+
+        Nothing in it waits for a GPU's results, so that a GPU can go through it without a pause.
+        """
         model.train()
-        total = 0.0
-        for inputs, labels in zip(train_inputs.split(batch_size), train_labels.split(batch_size)):
+        total = torch.zeros((), device=device, dtype=dtype)
+        for inputs, labels in batches:
             optimizer.zero_grad(set_to_none=True)
-            loss = F.cross_entropy(model(inputs), labels)
+            loss = F.cross_entropy(logits_of(inputs), labels)
             loss.backward()
             optimizer.step()
-            total += loss.item() * len(labels)
-        losses.append(total / len(train_labels))
-        if not np.isfinite(losses[-1]):
-            raise BadInput(f"the training loss became {losses[-1]} in epoch {epoch + 1}: lower LEARNING_RATE.")
+            total += loss.detach() * len(labels)
         model.eval()
         with torch.no_grad():
-            logits.append(model(test_inputs))
-        correct = int((logits[-1].argmax(1) == test_labels).sum())
-        if keep == "best" and correct >= most_correct:
-            epoch_kept, most_correct = epoch, correct
-            best = best or {name: torch.empty_like(value) for name, value in model.state_dict().items()}
-            for name, value in model.state_dict().items():
-                best[name].copy_(value)
-        if on_epoch:
-            on_epoch(losses[-1])
-    if keep == "last":
-        epoch_kept, best = epochs - 1, {name: value.clone() for name, value in model.state_dict().items()}
-    state = best and {name: value.cpu() for name, value in best.items()}
-    return FoldResult(torch.stack(logits).cpu(), torch.tensor(losses, dtype=place["dtype"]), epoch_kept, state)
+            return total / len(train_labels), logits_of(test_inputs)
+
+    def store():
+        for name, value in weights.items():
+            best[name].copy_(value)
+
+    logits, losses, reported = [], [], 0
+    epoch_kept, most_correct = None, -1
+    with own_stream(device) as stream:
+        for number in range(epochs):
+            if number == EAGER_EPOCHS and device.type in RECORDED:
+                epoch, store = recorded(epoch, stream), recorded(store, stream) if keep == "best" else None
+            loss, held_out = epoch()
+            losses.append(loss.clone())  # a recorded epoch writes over what it returned the last time
+            logits.append(held_out.clone())
+            if keep == "best" and (correct := int((held_out.argmax(1) == test_labels).sum())) >= most_correct:
+                epoch_kept, most_correct = number, correct
+                store()
+            if device.type == "cpu" or keep == "best" or number % 20 == 19 or number == epochs - 1:
+                for loss in torch.stack(losses[reported:]).tolist():
+                    reported += 1
+                    if not np.isfinite(loss):
+                        raise BadInput(f"the training loss became {loss} in epoch {reported}: lower LEARNING_RATE.")
+                    if on_epoch:
+                        on_epoch(loss)
+        if keep == "last":
+            epoch_kept, best = epochs - 1, {name: value.clone() for name, value in weights.items()}
+        state = best and {name: value.cpu() for name, value in best.items()}
+        return FoldResult(torch.stack(logits).cpu(), torch.stack(losses).cpu(), epoch_kept, state)
+
+
+# On a GPU an epoch is some thousand small kernels, whose launching takes longer than their work. So it is recorded
+# once, as a CUDA graph, and then launched as a whole. The first epochs are not: they set up libraries and optimizer.
+RECORDED, EAGER_EPOCHS = ("cuda",), 3
+
+
+@contextmanager
+def own_stream(device):
+    """On a GPU, a stream beside the default one, on which work can be recorded; None on a CPU."""
+    if device.type != "cuda":
+        yield None
+        return
+    stream = torch.cuda.Stream(device)
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream):
+        yield stream
+
+
+def recorded(work, stream):
+    """`work` as a CUDA graph: a function that launches its kernels again, on the same memory, and returns the same
+    tensors with new values in them."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):  # others prepare the next fold
+        outputs = work()
+
+    def replay():
+        graph.replay()
+        return outputs
+
+    return replay

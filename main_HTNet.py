@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from einops import rearrange
 from tqdm import tqdm
 
 import composite_dataset
+import devices
 import evaluation
 import facial_areas
 import htnet
@@ -43,6 +45,7 @@ SUBJECTS = ""              # held-out subjects, e.g. "sub01,s03"; empty: all
 SEED = 1                   # each fold's seed is made of this and the subject's name
 DEVICE = "auto"            # "auto" (CUDA where there is a GPU), "cpu", "cuda" or e.g. "cuda:1"
 THREADS = 0                # CPU threads; 0: PyTorch's own choice
+PRECISION = "tf32"         # of matrix products: "tf32" (GPU: as released; CPU: float32), "float32" or "bf16"
 # folders
 DATASETS = "datasets"      # index, flow images, faces
 WEIGHTS = "weights"        # weights/<run>/<subject>.pth
@@ -72,7 +75,7 @@ SAMPLE = dict(  # for datasets/sample/; so small that a second thread would only
     LEARNING_RATE=5e-4, BATCH_SIZE=32, EPOCHS=20, DIM=32, BLOCK_REPEATS=(1, 1, 2), THREADS=1)
 HTNET_ONLY = ("DIM", "HEADS", "PATCH_SIZE", "NUM_HIERARCHIES", "BLOCK_REPEATS", "MLP_MULT", "DROPOUT")
 # What makes a run that run: folds and weights of other values are not mixed with it.
-RECIPE = ("MODEL", "SEED", "LEARNING_RATE", "BATCH_SIZE", "EPOCHS", "CLASS_ORDER", "KEEP", *HTNET_ONLY)
+RECIPE = ("MODEL", "SEED", "LEARNING_RATE", "BATCH_SIZE", "EPOCHS", "CLASS_ORDER", "KEEP", "PRECISION", *HTNET_ONLY)
 
 
 def main(argv=None):
@@ -81,7 +84,7 @@ def main(argv=None):
         settings = read_settings(argv, {name: globals()[name] for name in CONSTANTS}, MODEL_DEFAULTS, SAMPLE)
         if settings.THREADS:
             torch.set_num_threads(settings.THREADS)
-        torch.backends.cudnn.allow_tf32 = False  # PyTorch's default rounds convolutions but not matrix products
+        devices.set_precision(settings.PRECISION)
         if torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():  # by torchrun
             torch.distributed.init_process_group("gloo", timeout=timedelta(days=30))
         (train if settings.train else evaluate)(settings)
@@ -91,6 +94,11 @@ def main(argv=None):
     except KeyboardInterrupt:
         print("\nStopped. Finished folds are kept; the same command goes on from them.", file=sys.stderr)
         raise SystemExit(130) from None
+    except (RuntimeError, MemoryError) as error:
+        if not (sentence := devices.machine_problem(error, settings)):
+            raise
+        print(f"main_HTNet.py: {sentence}", file=sys.stderr)
+        raise SystemExit(2) from None
     finally:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
@@ -114,8 +122,8 @@ def train(settings):
     if problem:
         raise problem
     composite, inputs, record, device = prepared if rank == 0 else (*prepare(settings, lambda *_: None),
-                                                                    pick_device(settings))
-    labels, kind = torch.from_numpy(composite.labels), machine(device, ranks)
+                                                                    devices.pick_device(settings))
+    labels, kind = torch.from_numpy(composite.labels), devices.machine(device, ranks)
     everyone = loso.folds(composite, settings.CLASS_ORDER)
     folds = [fold for fold in everyone if fold[0] in settings.SUBJECTS]
     fold_path = {subject: results / "folds" / f"{subject}.npz" for subject, _, _ in everyone}
@@ -143,9 +151,14 @@ def train(settings):
 
     options = dict(epochs=settings.EPOCHS, batch_size=settings.BATCH_SIZE, learning_rate=settings.LEARNING_RATE,
                    keep=settings.KEEP, on_epoch=on_epoch)
+
+    def new_model(subject):
+        model, generator = seeded_model(settings, subject, device)
+        return model.to(device), generator
+
     if settings.MODEL == "STSTNet":  # small enough to train many folds at once
         trained = ststnet_folds.trained_folds(
-            waiting, lambda subject: seeded_model(settings, subject, device), inputs, labels,
+            waiting, new_model, inputs, labels,
             loso.training_order(composite.labels, settings.CLASS_ORDER), together=1 if device.type == "cpu" else 34,
             workers=torch.get_num_threads() if device.type == "cpu" else 1, **options)
     else:
@@ -174,7 +187,7 @@ def prepare_run(settings, results, weights):
     """Everything that can be refused is refused here, before anything is touched -> `prepare`'s and the device."""
     with torch.device("meta"):  # shapes only: a network that does not divide is refused first
         parameters = sum(parameter.numel() for parameter in build_model(settings).parameters())
-    device = pick_device(settings)
+    device = devices.pick_device(settings)
     composite, inputs, record = prepare(settings)
     discard = run_folder.check_claim(settings, results, weights, record)
     if settings.KEEP != "none":
@@ -207,21 +220,31 @@ def write_report(settings, composite, record, tests, finished, results):
 
 def one_by_one(settings, folds, inputs, labels, device, options):
     """Trains the folds one after the other; yields (fold, FoldResult, seconds)."""
-    for fold in folds:
-        subject, train_indices, test = fold
-        start = time.perf_counter()
-        model, _ = seeded_model(settings, subject, device)
-        result = loso.train_fold(model, inputs[train_indices], labels[train_indices], inputs[test], labels[test],
-                                 **options)
-        yield fold, result, time.perf_counter() - start
-        del model, result  # here too, or they would live until the next ones are there
+    def made(fold):
+        return seeded_model(settings, fold[0], device)
+
+    with ThreadPoolExecutor(1) as ahead:  # while a GPU trains a fold, a CPU core draws the next one's initial weights
+        following = None
+        for i, fold in enumerate(folds):
+            start = time.perf_counter()
+            model, generator = following.result() if following else made(fold)
+            if device.type == "cuda":
+                following = ahead.submit(made, folds[i + 1]) if i + 1 < len(folds) else None
+                torch.cuda.set_rng_state(generator.get_state(), device)  # dropout's
+            _, train_indices, test = fold
+            result = loso.train_fold(model.to(device), inputs[train_indices], labels[train_indices], inputs[test],
+                                     labels[test], precision=settings.PRECISION, **options)
+            yield fold, result, time.perf_counter() - start
+            del model, result  # here too, or they would live until the next ones are there
 
 
 def seeded_model(settings, subject, device):
-    """A fold's fresh model, and a generator that goes on where its initialisation left the random numbers."""
-    torch.manual_seed(loso.fold_seed(settings.SEED, subject))
-    model, generator = build_model(settings).to(device), torch.Generator(device)
-    generator.set_state(torch.get_rng_state() if device.type == "cpu" else torch.cuda.get_rng_state(device))
+    """A fold's fresh model, on the CPU so that it is the same for every device, and a generator for its dropout."""
+    seed = loso.fold_seed(settings.SEED, subject)
+    torch.default_generator.manual_seed(seed)  # not a GPU's, which may be training another fold
+    model, generator = build_model(settings), torch.Generator(device).manual_seed(seed)
+    if device.type == "cpu":
+        generator.set_state(torch.get_rng_state())
     return model, generator
 
 
@@ -230,7 +253,7 @@ def evaluate(settings):
     if int(os.environ.get("RANK", "0")):
         return  # minutes of reading: not worth sharing
     results, weights = Path(settings.RESULTS, settings.RUN), Path(settings.WEIGHTS, settings.RUN)
-    device = pick_device(settings)
+    device = devices.pick_device(settings)
     composite, inputs, record = prepare(settings)
     if not any(weights.glob("[!.]*.pth")):
         raise BadInput(f"{weights} holds no weights, a .pth is missing for every subject: train with --train True (and "
@@ -245,6 +268,8 @@ def evaluate(settings):
             raise BadInput(f"{weights} holds weights of other settings: {different}; give {asked}, or another RUN.")
         if stored["data"] != record["data"]:
             print(f"Note: the {weights} were trained on other data (other samples, flow images or facial areas).")
+        if (trained := stored["settings"].get("PRECISION", settings.PRECISION)) != settings.PRECISION:
+            print(f"Note: the {weights} were trained with PRECISION {trained}, this is {settings.PRECISION}.")
     else:
         print(f"Note: {weights} has no settings.json, so the epoch choice of these weights is unknown.")
     folds = [fold for fold in loso.folds(composite, settings.CLASS_ORDER) if fold[0] in settings.SUBJECTS]
@@ -258,7 +283,7 @@ def evaluate(settings):
     predicted = np.full(len(composite.names), -1)
     for subject, _, test in tqdm(folds, unit="fold", disable=None, leave=False):
         run_folder.load_weights(model, weights / f"{subject}.pth")
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=settings.PRECISION == "bf16"):
             predicted[test] = model(inputs[test].to(device)).argmax(1).cpu().numpy()
         tqdm.write(f"{subject}: predicted {' '.join(map(str, predicted[test]))}   "
                    f"truth {' '.join(map(str, composite.labels[test]))}")
@@ -316,30 +341,6 @@ def build_model(settings):
                            mlp_mult=settings.MLP_MULT, dropout=settings.DROPOUT)
     except ValueError as error:
         raise BadInput(str(error)) from None
-
-
-def pick_device(settings):
-    name = settings.DEVICE
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        if device.type not in ("cpu", "cuda"):
-            raise RuntimeError("only cpu and cuda are supported")
-        if device.type == "cuda" and device.index is None:
-            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise BadInput(f"DEVICE '{name}' cannot be used here ({str(error).splitlines()[0]}): set it to 'cpu' or "
-                       "'auto'.") from None
-    return device
-
-
-def machine(device, processes):
-    """The kind of machine, for the report."""
-    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} CPU cores"
-    threads = "" if device.type == "cuda" else f", threads: {torch.get_num_threads()}"
-    return f"{kind}; processes: {processes}{threads}; torch {torch.__version__}"
 
 
 def fold_lines(subject, finished, so_far):

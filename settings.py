@@ -81,6 +81,8 @@ def check(settings, models):
             "a number above 0")
     require("MODEL", settings.MODEL in models, " or ".join(models))
     require("KEEP", settings.KEEP in ("best", "last", "none"), "best, last or none")
+    require("PRECISION", settings.PRECISION in ("tf32", "float32", "bf16"), "tf32, float32 or bf16")
+    require("PRECISION", settings.PRECISION != "bf16" or settings.MODEL == "HTNet", "tf32 or float32 for STSTNet")
     require("CLASS_ORDER", isinstance(settings.CLASS_ORDER, (tuple, list))
             and sorted(settings.CLASS_ORDER) == [0, 1, 2], "the classes 0, 1 and 2 in some order")
     require("BLOCK_REPEATS", isinstance(settings.BLOCK_REPEATS, (tuple, list))

@@ -4,7 +4,7 @@ The floor of a training step is its multiply-adds at the machine's float32 matri
 optimizer traffic for each trained parameter at its copy bandwidth. Both are measured in the same run, between the
 steps, since a shared machine's speed changes from minute to minute. Times are medians.
 
-    python -m benchmarks --growth True      also time and memory against dim, samples and threads
+    python -m benchmarks --growth True      instead: time and memory against dim, samples and threads
 """
 import argparse
 import os
@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import torch
@@ -64,16 +65,18 @@ def machine_rates():
 
 
 def htnet_step(dim=256, batch=BATCH):
-    """-> (a function that makes one training step, the number of trained parameters, the model)."""
+    """-> (a function that makes one training step, in bf16 or not; the number of trained parameters; the model)."""
     torch.manual_seed(0)
     model = HTNet(**PAPER | dict(dim=dim))
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(trained, lr=5e-5, fused=True)
     inputs, labels = data(batch)
 
-    def step():
+    def step(bf16=False):
         optimizer.zero_grad(set_to_none=True)
-        F.cross_entropy(model(inputs), labels).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            logits = model(inputs).float()
+        F.cross_entropy(logits, labels).backward()
         optimizer.step()
 
     return step, sum(parameter.numel() for parameter in trained), model
@@ -98,21 +101,23 @@ def htnet_table(rounds):
     rate, bandwidth = machine_rates()
     ours, trained, model = htnet_step()
     plain = plain_step()
-    ours(), plain()
-    times = {"ours": [], "plain": [], "floor": []}
+    ours(), ours(bf16=True), plain()
+    times = {"ours": [], "bf16": [], "plain": [], "floor": []}
     for _ in range(rounds):
         floors = []
-        for name, step in (("ours", ours), ("ours", ours), ("plain", plain)):
+        for name, step in (("ours", ours), ("ours", ours), ("bf16", partial(ours, bf16=True)), ("plain", plain)):
             before = rate(), bandwidth()
             times[name].append(seconds(step))
             after = rate(), bandwidth()
             floors.append(3 * multiply_adds(256) * BATCH / max(before[0], after[0])
                           + 28 * trained / max(before[1], after[1]))
         times["floor"].append(min(floors))
-    step, slow, floor = (statistics.median(times[name]) for name in ("ours", "plain", "floor"))
+    step, bf16, slow, floor = (statistics.median(times[name]) for name in ("ours", "bf16", "plain", "floor"))
     steps = FOLDS * EPOCHS * (SAMPLES * (1 - 1 / FOLDS)) / BATCH  # in whole batches' worth of work
     print(f"| HTNet (dim 256), a step of {BATCH} | {step:.2f} s | {slow:.2f} s | {slow / step:.1f} x | "
           f"{floor:.2f} s ({step / floor:.2f} x the floor) | {steps * step / 86400:.1f} days |", flush=True)
+    print(f"| the same, PRECISION bf16 | {bf16:.2f} s | {slow:.2f} s | {slow / bf16:.1f} x | - | "
+          f"{steps * bf16 / 86400:.1f} days |", flush=True)
     kept = {name: torch.empty_like(value) for name, value in model.state_dict().items()}
     copies = [seconds(lambda: [kept[name].copy_(value) for name, value in model.state_dict().items()])
               for _ in range(4)][1:]
@@ -186,14 +191,14 @@ def main():
     parser.add_argument("--growth", type=boolean, default=False)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
+    if arguments.growth:  # alone, for on Linux a process inherits the peak memory of the one that started it
+        return growth()
     rate, bandwidth = machine_rates()
     print(f"{os.cpu_count()} CPU cores ({platform.machine()}), {torch.get_num_threads()} threads, torch "
           f"{torch.__version__}; {rate() / 1e9:.0f} G multiply-adds a second, {bandwidth() / 1e9:.0f} GB/s\n")
     print("| | this project | plain | ratio | floor | complete run |\n| --- | --- | --- | --- | --- | --- |")
     htnet_table(arguments.rounds)
     ststnet_table(40)
-    if arguments.growth:
-        growth()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import loso
 from composite_dataset import BadInput, load_composite
 from htnet import HTNet
 from loso import fold_seed, folds, train_fold
@@ -88,6 +89,58 @@ def test_keep(network):
             torch.testing.assert_close(model.eval()(test_inputs), result.logits[result.epoch])
     with pytest.raises(ValueError, match="best, last or none"):
         train_fold(small_model(), inputs, labels, test_inputs, test_labels, keep="first", **OPTIONS)
+
+
+def emulated_graph(work, stream):
+    """What `loso.recorded` does, without a GPU: every call leaves its results in the tensors of the first."""
+    outputs = []
+
+    def replay():
+        new = work() or ()
+        outputs[:] = outputs or [torch.empty_like(value) for value in new]
+        for old, value in zip(outputs, new):
+            old.copy_(value)
+        return outputs
+
+    return replay
+
+
+@pytest.mark.parametrize("keep", ["best", "last", "none"])
+def test_recorded_epochs_change_nothing(monkeypatch, keep):
+    (inputs, labels), (test_inputs, test_labels) = data(12), data(3, 1)
+    options = OPTIONS | dict(epochs=loso.EAGER_EPOCHS + 22, keep=keep)
+    plain_losses, recorded_losses = [], []
+    plain = train_fold(small_model(), inputs, labels, test_inputs, test_labels, on_epoch=plain_losses.append, **options)
+    monkeypatch.setattr(loso, "RECORDED", ("cpu",))
+    monkeypatch.setattr(loso, "recorded", emulated_graph)
+    result = train_fold(small_model(), inputs, labels, test_inputs, test_labels, on_epoch=recorded_losses.append,
+                        **options)
+    assert torch.equal(result.logits, plain.logits) and torch.equal(result.losses, plain.losses)
+    assert recorded_losses == plain_losses == plain.losses.tolist() and result.epoch == plain.epoch
+    for name, value in (plain.state or {}).items():
+        assert torch.equal(result.state[name], value)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is at hand")
+@pytest.mark.parametrize("precision, tolerance", [("float32", 1e-3), ("bf16", 0.1)])
+def test_cuda_graphs_give_what_a_cpu_gives(precision, tolerance):
+    (inputs, labels), (test_inputs, test_labels) = data(12), data(3, 1)
+    options = OPTIONS | dict(epochs=25, keep="last")
+    on_cpu = train_fold(small_model(), inputs, labels, test_inputs, test_labels, **options)
+    on_gpu = train_fold(small_model().cuda(), inputs, labels, test_inputs, test_labels, precision=precision, **options)
+    assert on_gpu.logits.device.type == "cpu" and all(value.device.type == "cpu" for value in on_gpu.state.values())
+    torch.testing.assert_close(on_gpu.losses[:10], on_cpu.losses[:10], atol=tolerance, rtol=tolerance)
+
+
+def test_bf16_is_near_float32_and_not_it():
+    (inputs, labels), (test_inputs, test_labels) = data(12), data(3, 1)
+    results = {precision: train_fold(small_model(), inputs, labels, test_inputs, test_labels, precision=precision,
+                                     **OPTIONS) for precision in ("float32", "tf32", "bf16")}
+    assert torch.equal(results["float32"].logits, results["tf32"].logits)  # on a CPU, TF32 is float32
+    assert not torch.equal(results["float32"].logits, results["bf16"].logits)
+    torch.testing.assert_close(results["bf16"].losses, results["float32"].losses, atol=0.05, rtol=0.05)
+    assert results["bf16"].logits.dtype == torch.float32
+    assert all(value.dtype == torch.float32 for value in results["bf16"].state.values())
 
 
 def test_a_training_that_diverges_is_a_sentence():

@@ -13,6 +13,7 @@ import pytest
 import torch
 from conftest import ROOT, SMALL, make_datasets, tiny_flow, write_png
 
+import loso
 import main_HTNet
 from benchmarks.plain_htnet import draw_state, released_shapes
 from settings import boolean
@@ -120,6 +121,62 @@ def test_two_processes_give_what_one_gives(tiny, command):
                                       np.load(tiny.parent / "results" / "two" / "folds" / path.name)["logits"])
     reports = [pd.read_csv(tiny.parent / "results" / run / "predictions.csv") for run in ("HTNet", "two")]
     pd.testing.assert_frame_equal(*reports)
+
+
+def test_a_rank_that_dies_leaves_the_finished_folds(tiny, command):
+    long = ["--run", "two", *SMALL, "--epochs", "80"]
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--")
+    process = launch(tiny.parent, *long, launcher=torchrun)
+    folder = tiny.parent / "results" / "two" / "folds"
+    deadline = time.monotonic() + 120
+    while process.poll() is None and not list(folder.glob("[!.]*.npz")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    ranks = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+    os.kill(int(ranks[-1]), signal.SIGKILL)
+    process.communicate(timeout=120)
+    finished = {path: path.stat().st_mtime_ns for path in folder.glob("[!.]*.npz")}
+    assert process.returncode != 0 and 1 <= len(finished) < 6
+    status, output, _ = command("--train", "True", *long)  # one process goes on for the two
+    assert status == 0 and f"{len(finished)} of 6 folds were finished before" in output
+    assert all(path.stat().st_mtime_ns == changed for path, changed in finished.items())
+
+
+@pytest.mark.parametrize("error, words", [
+    (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."), ["out of memory", "BATCH_SIZE"]),
+    (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), ["out of memory", "DEVICE"]),
+    (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), ["out of memory", "DEVICE"]),
+    (torch.AcceleratorError("CUDA error: unspecified launch failure\nmore", 719), ["launch failure", "DEVICE"])])
+def test_a_device_that_fails_keeps_the_finished_folds(tiny, command, monkeypatch, error, words):
+    calls, train_fold = [], loso.train_fold
+
+    def failing(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            raise error
+        return train_fold(*arguments, **options)
+
+    monkeypatch.setattr(loso, "train_fold", failing)
+    status, _, message = command("--train", "True", *SMALL)
+    message = message.splitlines()[-1]
+    assert status == 2 and all(word in message for word in words) and "the same command" in message
+    status, output, _ = command("--train", "True", *SMALL)
+    assert status == 0 and "2 of 6 folds were finished before" in output
+
+
+def test_other_errors_are_not_taken_for_a_failing_device(tiny, command, monkeypatch):
+    monkeypatch.setattr(loso, "train_fold", lambda *_, **__: torch.zeros(2) @ torch.zeros(3))
+    with pytest.raises(RuntimeError, match="size"):
+        command("--train", "True", *SMALL)
+
+
+def test_bf16(tiny, command):
+    arguments = ["--run", "half", "--precision", "bf16", "--keep", "last", *SMALL]
+    status, output, _ = command("--train", "True", *arguments)
+    assert status == 0 and "PRECISION bf16" in output
+    status, evaluated, _ = command("--train", "False", *arguments)
+    assert status == 0 and rows(evaluated, "last epoch") == rows(output, "last") and "Note" not in evaluated
+    status, evaluated, _ = command("--train", "False", "--run", "half", *SMALL)
+    assert status == 0 and "were trained with PRECISION bf16, this is tf32" in evaluated
 
 
 def test_other_settings_under_the_same_name_are_refused(tiny, command):
@@ -267,7 +324,9 @@ def test_folders_that_cannot_be_made_are_one_sentence(tiny, command, option):
     (["--train", "maybe"], ["maybe"]), (["--block_repeats", "2,x"], ["2,x"]), (["--block_repeats", "2,2"], ["repeats"]),
     (["--dim", "1"], ["dim"]), (["--learning_rate", "-1"], ["LEARNING_RATE"]),
     (["--class_order", "0,1"], ["CLASS_ORDER"]),
-    (["--model", "ResNet"], ["MODEL", "STSTNet"]), (["--keep", "all"], ["KEEP"]), (["--run", "a/b"], ["RUN"]),
+    (["--model", "ResNet"], ["MODEL", "STSTNet"]), (["--keep", "all"], ["KEEP"]),
+    (["--precision", "fp8"], ["PRECISION", "bf16"]), (["--precision", "bf16", "--model", "STSTNet"], ["PRECISION"]),
+    (["--run", "a/b"], ["RUN"]),
     (["--device", "gpu"], ["DEVICE"]), (["--device", "meta"], ["DEVICE"]), (["--subjects", ","], ["SUBJECTS"]),
     (["--run", "x" * 101], ["RUN"]), (["--subjects", "sub77"], ["sub77", "sub01"]), (["stray"], ["stray"]),
     (["--datasets", "nowhere"], ["nowhere", "DATASETS"])])

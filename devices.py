@@ -1,0 +1,55 @@
+"""Where a run computes: the device, the precision of its matrix products, and what to say when a device fails."""
+import os
+import re
+
+import torch
+
+from composite_dataset import BadInput
+
+
+def set_precision(precision):
+    """TF32 (10 bits of mantissa) for float32 matrix products and convolutions on a GPU, or full float32.
+
+    PyTorch's own default, and so the released code's, is TF32 for convolutions only; its 1x1 convolutions are this
+    project's matrix products. "bf16" is left to autocast, around the network.
+    """
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+
+
+def pick_device(settings):
+    name = settings.DEVICE
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        if device.type not in ("cpu", "cuda"):
+            raise RuntimeError("only cpu and cuda are supported")
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.empty(1, device=device)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+    except (RuntimeError, AssertionError) as error:
+        raise BadInput(f"DEVICE '{name}' cannot be used here ({str(error).splitlines()[0]}): set it to 'cpu' or "
+                       "'auto'.") from None
+    return device
+
+
+def machine(device, processes):
+    """The kind of machine, for the report."""
+    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} CPU cores"
+    threads = "" if device.type == "cuda" else f", threads: {torch.get_num_threads()}"
+    return f"{kind}; processes: {processes}{threads}; torch {torch.__version__}"
+
+
+def machine_problem(error, settings):
+    """A sentence for memory that ran out or a device that failed; empty for other errors."""
+    kept = "Finished folds are kept and the same command goes on from them"
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error) \
+            or "ALLOC_FAILED" in str(error):
+        return (f"out of memory on DEVICE '{settings.DEVICE}'. {kept}: free it of other programs or set another "
+                f"DEVICE; or give another RUN a smaller DIM or BATCH_SIZE ({settings.BATCH_SIZE}).")
+    if isinstance(error, torch.AcceleratorError) or re.match("CU(DA|DNN|BLAS)|cu(DNN|BLAS)", str(error)):
+        return (f"DEVICE '{settings.DEVICE}' failed ({str(error).splitlines()[0]}). {kept}, also on another DEVICE "
+                "such as 'cpu'.")
+    return ""
