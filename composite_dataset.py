@@ -258,3 +258,14 @@ def _find_faces(root, names, rows, index_path):
 def _without_zeros(stem):
     """SMIC's subjects are s1 in the names of faces and s01 in those of flow images."""
     return re.sub(r"(?<![A-Za-z0-9])s0*(\d)", r"s\1", stem.strip())
+
+
+def normalized(flows):
+    """Flow images [N, 28, 28, 3] -> float32 of the same shape: each map minus its median, by its standard deviation.
+
+    A flow map's zero lies wherever min-max scaling to 0..255 put it; most of a face does not move, so the map's median
+    is about zero motion. A map of one value becomes zeros. Not part of the paper's recipe.
+    """
+    flows = flows.astype(np.float32)
+    flows -= np.median(flows, axis=(1, 2), keepdims=True)
+    return flows / np.maximum(flows.std(axis=(1, 2), keepdims=True), 1e-6)

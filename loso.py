@@ -31,9 +31,12 @@ def training_order(labels, class_order):
     return np.argsort(np.argsort(class_order)[labels], kind="stable")
 
 
-def folds(composite, class_order):
-    """[(subject, train indices in training order, test indices)], a fold per subject."""
-    order = training_order(composite.labels, class_order)
+def folds(composite, class_order, labels=None):
+    """[(subject, train indices in training order, test indices)], a fold per subject.
+
+    labels int [N]: those that training is to see, where they are not the composite's.
+    """
+    order = training_order(composite.labels if labels is None else labels, class_order)
     split = LeaveOneGroupOut().split(composite.names, groups=composite.subjects)
     return [(str(composite.subjects[test[0]]), order[np.isin(order, train)], test) for train, test in split]
 
@@ -44,12 +47,13 @@ def fold_seed(seed, subject):
 
 
 def train_fold(model, train_inputs, train_labels, test_inputs, test_labels, *, epochs, batch_size, learning_rate,
-               keep="best", precision="float32", on_epoch=None):
+               keep="best", precision="float32", shuffle=None, on_epoch=None):
     """Trains `model` in place, in its own dtype and device, with the samples in the order given -> FoldResult.
 
     train_inputs [n, 3, 28, 28], train_labels int [n], test_inputs [m, 3, 28, 28], test_labels int [m].
     keep: the weights in the result, "best" (highest accuracy on the test samples, ties to the latest: released code),
-    "last" or "none". precision: "bf16" runs the network under PyTorch's autocast; otherwise in its dtype.
+    "last" or "none". precision: "bf16" runs the network under PyTorch's autocast; otherwise in its dtype. shuffle: a
+    generator (of the CPU) that draws a new order for every epoch; by default there is none, as released.
     on_epoch(loss) is called once for every epoch, on a GPU some epochs later. Raises BadInput when the loss is no
     longer finite.
     """
@@ -59,6 +63,9 @@ def train_fold(model, train_inputs, train_labels, test_inputs, test_labels, *, e
     device, dtype = parameters[0].device, parameters[0].dtype
     train_inputs, test_inputs = train_inputs.to(device, dtype), test_inputs.to(device, dtype)
     train_labels, test_labels = train_labels.to(device), test_labels.to(device)
+    in_order = train_inputs, train_labels
+    if shuffle:
+        train_inputs, train_labels = train_inputs.clone(), train_labels.clone()
     batches = list(zip(train_inputs.split(batch_size), train_labels.split(batch_size)))
     optimizer = torch.optim.Adam(parameters, lr=learning_rate, fused=True, capturable=device.type == "cuda")
     weights = model.state_dict()  # the tensors that training changes, not copies
@@ -95,6 +102,10 @@ def train_fold(model, train_inputs, train_labels, test_inputs, test_labels, *, e
         for number in range(epochs):
             if number == EAGER_EPOCHS and device.type in RECORDED:
                 epoch, store = recorded(epoch, stream), recorded(store, stream) if keep == "best" else None
+            if shuffle:  # within the batches' memory, where a recorded epoch looks for them
+                order = torch.randperm(len(train_labels), generator=shuffle).to(device)
+                train_inputs.copy_(in_order[0][order])
+                train_labels.copy_(in_order[1][order])
             loss, held_out = epoch()
             losses.append(loss.clone())  # a recorded epoch writes over what it returned the last time
             logits.append(held_out.clone())

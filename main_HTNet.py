@@ -55,6 +55,9 @@ LEARNING_RATE = 5e-5       # Adam's
 BATCH_SIZE = 256           # samples per step
 EPOCHS = 800               # passes over the training samples of a fold
 CLASS_ORDER = (2, 1, 0)    # classes in the order in which training goes through them; there is no shuffling
+SHUFFLE = False            # True: a new order of the training samples every epoch (HTNet)
+NORMALIZE = False          # True: each flow map minus its median, by its standard deviation, instead of 0 to 255
+SHUFFLE_LABELS = False     # True: a control, what scores a training on permuted labels gets
 KEEP = "best"              # weights to keep of each fold: "best" epoch (as released), "last" or "none"
 # HTNet
 DIM = 256                  # width of the first level; doubles with every level
@@ -75,7 +78,8 @@ SAMPLE = dict(  # for datasets/sample/; so small that a second thread would only
     LEARNING_RATE=5e-4, BATCH_SIZE=32, EPOCHS=20, DIM=32, BLOCK_REPEATS=(1, 1, 2), THREADS=1)
 HTNET_ONLY = ("DIM", "HEADS", "PATCH_SIZE", "NUM_HIERARCHIES", "BLOCK_REPEATS", "MLP_MULT", "DROPOUT")
 # What makes a run that run: folds and weights of other values are not mixed with it.
-RECIPE = ("MODEL", "SEED", "LEARNING_RATE", "BATCH_SIZE", "EPOCHS", "CLASS_ORDER", "KEEP", "PRECISION", *HTNET_ONLY)
+RECIPE = ("MODEL", "SEED", "LEARNING_RATE", "BATCH_SIZE", "EPOCHS", "CLASS_ORDER", "SHUFFLE", "NORMALIZE",
+          "SHUFFLE_LABELS", "KEEP", "PRECISION", *HTNET_ONLY)
 
 
 def main(argv=None):
@@ -123,8 +127,9 @@ def train(settings):
         raise problem
     composite, inputs, record, device = prepared if rank == 0 else (*prepare(settings, lambda *_: None),
                                                                     devices.pick_device(settings))
-    labels, kind = torch.from_numpy(composite.labels), devices.machine(device, ranks)
-    everyone = loso.folds(composite, settings.CLASS_ORDER)
+    truth, labels = torch.from_numpy(composite.labels), training_labels(composite, settings)
+    kind = devices.machine(device, ranks)
+    everyone = loso.folds(composite, settings.CLASS_ORDER, labels.numpy())
     folds = [fold for fold in everyone if fold[0] in settings.SUBJECTS]
     fold_path = {subject: results / "folds" / f"{subject}.npz" for subject, _, _ in everyone}
 
@@ -158,11 +163,11 @@ def train(settings):
 
     if settings.MODEL == "STSTNet":  # small enough to train many folds at once
         trained = ststnet_folds.trained_folds(
-            waiting, new_model, inputs, labels,
-            loso.training_order(composite.labels, settings.CLASS_ORDER), together=1 if device.type == "cpu" else 34,
+            waiting, new_model, inputs, labels, loso.training_order(labels.numpy(), settings.CLASS_ORDER),
+            truth=truth, together=1 if device.type == "cpu" else 34,
             workers=torch.get_num_threads() if device.type == "cpu" else 1, **options)
     else:
-        trained = one_by_one(settings, waiting, inputs, labels, device, options)
+        trained = one_by_one(settings, waiting, inputs, labels, truth, device, options)
     bar.set_description(f"{len(own) - len(waiting)}/{len(own)} folds")
     for (subject, _, test), result, seconds in trained:
         if result.state is not None:
@@ -218,7 +223,14 @@ def write_report(settings, composite, record, tests, finished, results):
     print(f"\n{text}\nWritten to {results}{os.sep}")
 
 
-def one_by_one(settings, folds, inputs, labels, device, options):
+def training_labels(composite, settings):
+    """int [N]: the labels that training sees, the composite's own or (SHUFFLE_LABELS) a permutation of them."""
+    if settings.SHUFFLE_LABELS:
+        return torch.from_numpy(np.random.default_rng(settings.SEED).permutation(composite.labels))
+    return torch.from_numpy(composite.labels)
+
+
+def one_by_one(settings, folds, inputs, labels, truth, device, options):
     """Trains the folds one after the other; yields (fold, FoldResult, seconds)."""
     def made(fold):
         return seeded_model(settings, fold[0], device)
@@ -231,9 +243,11 @@ def one_by_one(settings, folds, inputs, labels, device, options):
             if device.type == "cuda":
                 following = ahead.submit(made, folds[i + 1]) if i + 1 < len(folds) else None
                 torch.cuda.set_rng_state(generator.get_state(), device)  # dropout's
-            _, train_indices, test = fold
+            subject, train_indices, test = fold
+            shuffle = torch.Generator().manual_seed(loso.fold_seed(settings.SEED, f"{subject}'s order"))
             result = loso.train_fold(model.to(device), inputs[train_indices], labels[train_indices], inputs[test],
-                                     labels[test], precision=settings.PRECISION, **options)
+                                     truth[test], precision=settings.PRECISION,
+                                     shuffle=shuffle if settings.SHUFFLE else None, **options)
             yield fold, result, time.perf_counter() - start
             del model, result  # here too, or they would live until the next ones are there
 
@@ -259,9 +273,12 @@ def evaluate(settings):
         raise BadInput(f"{weights} holds no weights, a .pth is missing for every subject: train with --train True (and "
                        "KEEP 'best' or 'last') first, or give the RUN that has them.")
     stored = run_folder.read_record(weights / "settings.json")
+    if stored:
+        stored["settings"].setdefault("NORMALIZE", False)  # weights older than this constant
     choice = f"{stored['settings'].get('KEEP', 'unknown')} epoch" if stored else "epoch unknown"
     if stored:
-        network = {name: value for name, value in record["settings"].items() if name in ("MODEL", *HTNET_ONLY)}
+        network = {name: value for name, value in record["settings"].items()
+                   if name in ("MODEL", "NORMALIZE", *HTNET_ONLY)}
         if different := run_folder.differences(network, stored["settings"]):
             asked = " ".join(f"--{name.lower()} {str(stored['settings'].get(name)).strip('[]').replace(' ', '')}"
                              for name, value in network.items() if stored["settings"].get(name) != value)
@@ -308,11 +325,11 @@ def prepare(settings, log=print):
         log(SAMPLE_BANNER)
     composite = composite_dataset.load_composite(settings.DATASETS)
     log(f"{composite.table().to_string()}\n")
-    images = composite.flows
+    images = composite_dataset.normalized(composite.flows) if settings.NORMALIZE else composite.flows
     if settings.MODEL == "HTNet":
         areas = Path(settings.DATASETS) / "facial_areas.csv"
         settings.centres = facial_areas.composite_centres(composite, areas, log)
-        images = np.stack([facial_areas.crop_areas(*pair) for pair in zip(composite.flows, settings.centres)])
+        images = np.stack([facial_areas.crop_areas(*pair) for pair in zip(images, settings.centres)])
     asked = {subject.strip() for subject in subject_names(settings.SUBJECTS) if subject.strip()}
     if unknown := sorted(asked - set(composite.subjects)):
         raise BadInput(f"SUBJECTS names '{unknown[0]}', whom the data does not have: it has "

@@ -83,6 +83,9 @@ def check(settings, models):
     require("KEEP", settings.KEEP in ("best", "last", "none"), "best, last or none")
     require("PRECISION", settings.PRECISION in ("tf32", "float32", "bf16"), "tf32, float32 or bf16")
     require("PRECISION", settings.PRECISION != "bf16" or settings.MODEL == "HTNet", "tf32 or float32 for STSTNet")
+    for name in ("SHUFFLE", "NORMALIZE", "SHUFFLE_LABELS"):
+        require(name, type(getattr(settings, name)) is bool, "True or False")
+    require("SHUFFLE", not settings.SHUFFLE or settings.MODEL == "HTNet", "False for STSTNet")
     require("CLASS_ORDER", isinstance(settings.CLASS_ORDER, (tuple, list))
             and sorted(settings.CLASS_ORDER) == [0, 1, 2], "the classes 0, 1 and 2 in some order")
     require("BLOCK_REPEATS", isinstance(settings.BLOCK_REPEATS, (tuple, list))

@@ -117,13 +117,13 @@ def forward(weights, images, first, last, members, masks):
 
 
 def train_together(models, generators, shared, labels, order, test_folds, *, epochs, batch_size, learning_rate,
-                   keep="last", on_epoch=None):
+                   keep="last", truth=None, on_epoch=None):
     """Trains F STSTNets, each on its own fold -> [FoldResult], as `loso.train_fold` would one by one.
 
     models: freshly made; generators: one per model, for its dropout. shared: `with_patches` of all samples' images in
     training order; labels [N] of all samples; order [N]: their indices in training order, from which each fold leaves
-    out its test_folds[f]; all folds must have the same number of batches. on_epoch(training loss) is called
-    per model and epoch.
+    out its test_folds[f]; all folds must have the same number of batches. truth [N]: the labels by which "best" is
+    chosen, where they are not those of training. on_epoch(training loss) is called per model and epoch.
     """
     place = dict(device=models[0].fc.weight.device, dtype=models[0].fc.weight.dtype)
     order = torch.as_tensor(order)
@@ -165,7 +165,7 @@ def train_together(models, generators, shared, labels, order, test_folds, *, epo
     for f, test in enumerate(test_folds):
         logits = score({name: torch.stack([epoch[name][f] for epoch in history]) for name in history[0]},
                        images.images[torch.argsort(order)[test].to(place["device"])]).cpu()
-        correct = (logits.argmax(-1) == labels[test]).sum(1)
+        correct = (logits.argmax(-1) == (labels if truth is None else truth)[test]).sum(1)
         kept = {"none": None, "last": epochs - 1, "best": epochs - 1 - int(correct.flip(0).argmax())}[keep]
         state = None if kept is None else unstack({name: value[f].cpu() for name, value in history[kept].items()},
                                                   (kept + 1) * len(batches))

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import SAMPLES, make_datasets, tiny_flow, write_png
+from hypothesis import given
+from hypothesis import strategies as st
 
 from composite_dataset import (
     FACE_FOLDER,
@@ -15,6 +17,7 @@ from composite_dataset import (
     BadInput,
     holds_data,
     load_composite,
+    normalized,
     read_image,
 )
 from loso import folds
@@ -171,3 +174,17 @@ def test_the_real_layouts_agree(real_datasets, tmp_path):
         part = load_composite(root)
         for field in ("names", "subjects", "databases", "labels", "flows"):
             np.testing.assert_array_equal(getattr(part, field), getattr(whole, field))
+
+
+@given(st.integers(0, 2 ** 32 - 1))
+def test_normalized_maps_have_median_zero_and_deviation_one(seed):
+    flows = np.random.default_rng(seed).integers(0, 256, (3, 28, 28, 3)).astype(np.uint8)
+    flows[1, :, :, 2] = 7  # a map of one value
+    maps = normalized(flows)
+    assert maps.dtype == np.float32 and maps.shape == flows.shape and not maps[1, :, :, 2].any()
+    np.testing.assert_allclose(np.median(maps, axis=(1, 2)), 0, atol=1e-6)
+    deviations = maps.std(axis=(1, 2))
+    deviations[1, 2] += 1
+    np.testing.assert_allclose(deviations, 1, atol=1e-5)
+    # all that is lost is each map's offset and scale
+    np.testing.assert_allclose(np.corrcoef(maps[0, :, :, 0].ravel(), flows[0, :, :, 0].ravel())[0, 1], 1)

@@ -132,6 +132,21 @@ def test_cuda_graphs_give_what_a_cpu_gives(precision, tolerance):
     torch.testing.assert_close(on_gpu.losses[:10], on_cpu.losses[:10], atol=tolerance, rtol=tolerance)
 
 
+def test_shuffling_draws_an_order_for_every_epoch():
+    """Against the plain loop on the same orders; recorded or not."""
+    (inputs, labels), (test_inputs, test_labels) = data(12, dtype=torch.float64), data(3, 1, torch.float64)
+    result = train_fold(small_model(torch.float64), inputs, labels, test_inputs, test_labels, keep="none",
+                        shuffle=torch.Generator().manual_seed(5), **OPTIONS)
+    model, orders = small_model(torch.float64), torch.Generator().manual_seed(5)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    for epoch in range(4):
+        for batch in torch.randperm(12, generator=orders).split(5):
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs[batch]), labels[batch]).backward()
+            optimizer.step()
+        torch.testing.assert_close(result.logits[epoch], model(test_inputs).detach(), atol=1e-9, rtol=1e-9)
+
+
 def test_bf16_is_near_float32_and_not_it():
     (inputs, labels), (test_inputs, test_labels) = data(12), data(3, 1)
     results = {precision: train_fold(small_model(), inputs, labels, test_inputs, test_labels, precision=precision,

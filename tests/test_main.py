@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import ROOT, SMALL, make_datasets, tiny_flow, write_png
+from conftest import ROOT, SAMPLES, SMALL, make_datasets, tiny_flow, write_png
 
 import loso
 import main_HTNet
@@ -179,6 +179,45 @@ def test_bf16(tiny, command):
     assert status == 0 and "were trained with PRECISION bf16, this is tf32" in evaluated
 
 
+def test_shuffling_the_order_is_seeded_and_changes_training(tiny, command):
+    logits = {}
+    for run, options in (("plain", []), ("shuffled", ["--shuffle", "True"]), ("again", ["--shuffle", "True"])):
+        assert command("--train", "True", "--run", run, *options, *SMALL)[0] == 0
+        logits[run] = np.load(tiny.parent / "results" / run / "folds" / "s01.npz")["logits"]
+    np.testing.assert_array_equal(logits["shuffled"], logits["again"])
+    assert np.abs(logits["shuffled"] - logits["plain"]).max() > 1e-4
+
+
+def test_normalized_maps(tiny, command):
+    arguments = ["--run", "normal", "--normalize", "True", *SMALL]
+    status, output, _ = command("--train", "True", *arguments)
+    assert status == 0 and "NORMALIZE True" in output
+    assert rows(command("--train", "False", *arguments)[1], "best epoch") == rows(output, "best")
+    status, _, error = command("--train", "False", "--run", "normal", *SMALL)
+    assert status == 2 and "NORMALIZE is False here, True there" in error and "--normalize True" in error
+
+
+@pytest.mark.parametrize("model", ["HTNet", "STSTNet"])
+def test_shuffled_labels_are_for_training_only(tiny, command, monkeypatch, model):
+    """With permuted training labels, the truth that is stored, printed and that chooses epochs is the composite's."""
+    status, output, _ = command("--train", "True", "--model", model, "--shuffle_labels", "True", "--keep", "best",
+                                *SMALL)
+    assert status == 0 and "SHUFFLE_LABELS True" in output
+    table = pd.read_csv(tiny.parent / "results" / model / "predictions.csv", dtype={"subject": str})
+    assert [(name, label) for name, label in zip(table["name"], table["label"])] == sorted(
+        (f"{subject}_{clip}", label) for subject, clip, label in SAMPLES)
+    for path in (tiny.parent / "results" / model / "folds").glob("*.npz"):
+        fold = np.load(path)
+        correct = (fold["logits"].argmax(-1) == fold["labels"]).sum(1)
+        assert fold["epoch"] == np.flatnonzero(correct == correct.max())[-1]
+    folder, seen = tiny.parent / "results" / model / "folds", {}
+    for fold in folder.glob("*.npz"):
+        seen[fold.name] = np.load(fold)["logits"]
+    command("--train", "True", "--model", model, "--run", "true", "--keep", "best", *SMALL)
+    other = np.load(folder.parents[1] / "true" / "folds" / "s01.npz")["logits"]
+    assert np.abs(seen["s01.npz"] - other).max() > 1e-4
+
+
 def test_other_settings_under_the_same_name_are_refused(tiny, command):
     command("--train", "True", *SMALL)
     before = sorted((path, path.stat().st_mtime_ns) for path in tiny.parent.rglob("*.[pn][tp][hz]"))
@@ -326,6 +365,7 @@ def test_folders_that_cannot_be_made_are_one_sentence(tiny, command, option):
     (["--class_order", "0,1"], ["CLASS_ORDER"]),
     (["--model", "ResNet"], ["MODEL", "STSTNet"]), (["--keep", "all"], ["KEEP"]),
     (["--precision", "fp8"], ["PRECISION", "bf16"]), (["--precision", "bf16", "--model", "STSTNet"], ["PRECISION"]),
+    (["--shuffle", "True", "--model", "STSTNet"], ["SHUFFLE"]), (["--normalize", "2"], ["--normalize", "True"]),
     (["--run", "a/b"], ["RUN"]),
     (["--device", "gpu"], ["DEVICE"]), (["--device", "meta"], ["DEVICE"]), (["--subjects", ","], ["SUBJECTS"]),
     (["--run", "x" * 101], ["RUN"]), (["--subjects", "sub77"], ["sub77", "sub01"]), (["stray"], ["stray"]),
