@@ -27,7 +27,8 @@ PUBLISHED = {  # UF1, UAR
                                                    "CASME II": (0.9367, 0.9242), "SAMM": (0.7870, 0.7590)}},
     "STSTNet": {"paper": {"Full": (0.7353, 0.7605), "SMIC": (0.6801, 0.7013), "CASME II": (0.8382, 0.8686),
                           "SAMM": (0.6588, 0.6810)},
-                "PyTorch port, last epoch": {"Full": (0.7209, 0.7250)}},
+                "PyTorch port, last epoch": {"Full": (0.7209, 0.7250), "SMIC": (0.6871, 0.6876),
+                                             "CASME II": (0.8304, 0.8304), "SAMM": (0.5993, 0.6145)}},
 }
 
 
@@ -51,8 +52,8 @@ def choose_epochs(logits, labels, subjects, choice):
         return np.full(samples, epochs - 1)
     people, person = np.unique(subjects, return_inverse=True)
     if choice == "others":
-        counts = _confusions(labels, logits.argmax(-1), person, len(people), classes)  # [E, S, C, C]
-        score = _scores(counts.sum(1, keepdims=True) - counts)[0]  # UF1 [E, S] of everybody but S
+        counts = confusions(labels, logits.argmax(-1), person, len(people), classes)  # [E, S, C, C]
+        score = confusion_scores(counts.sum(1, keepdims=True) - counts)[0]  # UF1 [E, S] of everybody but S
     elif choice == "best":
         correct = (logits.argmax(-1) == labels).astype(float)  # [E, N]
         score = np.stack([correct[:, person == i].sum(1) for i in range(len(people))], axis=1)
@@ -69,7 +70,7 @@ def chosen_predictions(logits, labels, subjects, choice):
     return np.asarray(logits)[epochs, np.arange(len(labels))].argmax(-1), epochs
 
 
-def _confusions(labels, predictions, groups, num_groups, classes):
+def confusions(labels, predictions, groups, num_groups, classes):
     """Confusion counts per group (rows: truth): predictions [..., N] -> [..., num_groups, C, C]."""
     cells = (groups * classes + labels) * classes + predictions
     size = num_groups * classes ** 2
@@ -77,7 +78,7 @@ def _confusions(labels, predictions, groups, num_groups, classes):
     return np.reshape(counts, (*predictions.shape[:-1], num_groups, classes, classes))
 
 
-def _scores(confusion):
+def confusion_scores(confusion):
     """(UF1 [...], UAR [...]) of confusion counts [..., C, C]: scikit-learn's figures, for many tables at once."""
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
     truth, predicted = confusion.sum(-1), confusion.sum(-2)
@@ -88,10 +89,10 @@ def _scores(confusion):
 def bootstrap(labels, predictions, subjects, num_classes=3, draws=2000, seed=0):
     """95 % intervals over subjects drawn with replacement: float [2, 2], (UF1, UAR) x (2.5 %, 97.5 %)."""
     people, person = np.unique(subjects, return_inverse=True)
-    counts = _confusions(np.asarray(labels), np.asarray(predictions), person, len(people), num_classes)
+    counts = confusions(np.asarray(labels), np.asarray(predictions), person, len(people), num_classes)
     drawn = np.random.default_rng(seed).multinomial(len(people), np.full(len(people), 1 / len(people)), size=draws)
     resampled = np.tensordot(drawn, counts, axes=1)  # [draws, C, C]
-    return np.stack([np.percentile(score, (2.5, 97.5)) for score in _scores(resampled)])
+    return np.stack([np.percentile(score, (2.5, 97.5)) for score in confusion_scores(resampled)])
 
 
 def groups(databases):
@@ -182,8 +183,8 @@ def _plots(folder, composite, logits, losses, predictions):
     figure.supylabel("truth")
     save(figure, "confusion_matrices.png")
 
-    confusions = _confusions(composite.labels, logits.argmax(-1), np.zeros(len(composite.labels), int), 1, len(CLASSES))
-    uf1, uar = (score[:, 0] for score in _scores(confusions))
+    counts = confusions(composite.labels, logits.argmax(-1), np.zeros(len(composite.labels), int), 1, len(CLASSES))
+    uf1, uar = (score[:, 0] for score in confusion_scores(counts))
     epochs = np.arange(1, len(logits) + 1)
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)

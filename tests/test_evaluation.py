@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score, recall_score
 
 from composite_dataset import Composite
-from evaluation import _confusions, _scores, bootstrap, choose_epochs, chosen_predictions, report, unweighted_scores
+from evaluation import (
+    bootstrap,
+    choose_epochs,
+    chosen_predictions,
+    confusion_scores,
+    confusions,
+    report,
+    unweighted_scores,
+)
 
 
 def expand(confusion):
@@ -68,8 +76,8 @@ def test_epoch_choices_against_a_plain_count(run):
 @given(runs())
 def test_scores_of_counts_are_scikit_learns(run):
     logits, labels, _ = run
-    counts = _confusions(labels, logits.argmax(-1), np.zeros(len(labels), int), 1, 3)
-    for row, uf1, uar in zip(logits.argmax(-1), *_scores(counts)):
+    counts = confusions(labels, logits.argmax(-1), np.zeros(len(labels), int), 1, 3)
+    for row, uf1, uar in zip(logits.argmax(-1), *confusion_scores(counts)):
         options = dict(labels=range(3), average="macro", zero_division=0)
         assert uf1[0] == pytest.approx(f1_score(labels, row, **options))
         assert uar[0] == pytest.approx(recall_score(labels, row, **options))

@@ -1,6 +1,6 @@
 """Mean ± standard deviation over seeds of UF1 / UAR, from the predictions.csv of several runs, as a markdown table.
 
-    python -m docs.results.summarise docs/results/STSTNet-seed*
+    python -m docs.study.summarise results/STSTNet-seed*
 """
 import sys
 from pathlib import Path
@@ -22,8 +22,9 @@ def summarise(folders):
             for table in tables:
                 mask = groups(table["database"].to_numpy())[group]
                 scores.append(unweighted_scores(table["label"][mask], table[choice][mask]))
-            mean, spread = np.mean(scores, axis=0), np.std(scores, axis=0, ddof=1)
-            row[group] = " / ".join(f"{m:.4f} ± {s:.4f}" for m, s in zip(mean, spread))
+            means, spreads = np.mean(scores, axis=0), np.std(scores, axis=0, ddof=1) if len(scores) > 1 else (None,) * 2
+            row[group] = " / ".join(f"{mean:.4f}" + ("" if spread is None else f" ± {spread:.4f}")
+                                    for mean, spread in zip(means, spreads))
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -1,0 +1,69 @@
+"""The one-second baseline: an RBF support vector machine on shrunken flow maps, over the same folds and metrics.
+
+    python -m docs.study.svm                       prints a table; needs the databases in datasets/
+    python -m docs.study.svm --output docs/results  also writes <output>/SVM-<variant>/predictions.csv
+    python -m docs.study.svm --datasets OTHER --output docs/results --suffix=-other
+"""
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+import facial_areas
+import loso
+from composite_dataset import load_composite, normalized
+from evaluation import groups, markdown, unweighted_scores, write_text
+
+
+def features(composite, maps, side, centres):
+    """[N, side * side * 3]: the flow maps (or their mosaics of four areas) averaged down to side x side."""
+    flows = normalized(composite.flows) if maps == "normalized" else composite.flows.astype(np.float32)
+    if centres is not None:
+        flows = [facial_areas.crop_areas(flow, four) for flow, four in zip(flows, centres)]
+    return np.stack([cv2.resize(flow, (side, side), interpolation=cv2.INTER_AREA).ravel() for flow in flows])
+
+
+def held_out_predictions(composite, inputs):
+    """Class-balanced, C = 1, features standardised on each fold's training samples -> int [N]."""
+    predicted = np.full(len(inputs), -1)
+    for _, train, test in loso.folds(composite, (0, 1, 2)):
+        machine = make_pipeline(StandardScaler(), SVC(C=1.0, class_weight="balanced"))
+        predicted[test] = machine.fit(inputs[train], composite.labels[train]).predict(inputs[test])
+    return predicted
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--datasets", type=Path, default="datasets")
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--suffix", default="")
+    arguments = parser.parse_args()
+    composite = load_composite(arguments.datasets)
+    centres = facial_areas.composite_centres(composite, arguments.datasets / "facial_areas.csv", print)
+    rows = []
+    for images, chosen in (("whole", None), ("areas", centres)):
+        for maps in ("pixels", "normalized"):
+            for side in (7, 14):
+                variant = f"{images}-{maps}-{side}{arguments.suffix}"
+                predicted = held_out_predictions(composite, features(composite, maps, side, chosen))
+                rows.append({"variant": variant} | {
+                    group: " / ".join(f"{score:.4f}" for score in
+                                      unweighted_scores(composite.labels[mask], predicted[mask]))
+                    for group, mask in groups(composite.databases).items()})
+                if arguments.output:
+                    folder = arguments.output / f"SVM-{variant}"
+                    folder.mkdir(parents=True, exist_ok=True)
+                    table = pd.DataFrame({"name": composite.names, "database": composite.databases,
+                                          "subject": composite.subjects, "label": composite.labels,
+                                          "prediction": predicted})
+                    write_text(folder / "predictions.csv", table.to_csv(index=False))
+    print(markdown(pd.DataFrame(rows)))
+
+
+if __name__ == "__main__":
+    main()

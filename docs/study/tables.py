@@ -1,0 +1,203 @@
+"""Recomputes every table and figure of docs/reproduction.md from docs/results/, in seconds, without data or training.
+
+    python -m docs.study.tables
+
+Runs lie in docs/results/<experiment>-seed<N>/ (`pack.py`), support vector machines' predictions in SVM-<variant>/.
+In the text, what stands between `<!-- tables: NAME -->` and `<!-- end -->` is replaced.
+"""
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from docs.study.summarise import summarise
+from evaluation import (
+    CHOICES,
+    PUBLISHED,
+    bootstrap,
+    confusion_scores,
+    confusions,
+    markdown,
+    unweighted_scores,
+    write_text,
+)
+
+ROOT = Path(__file__).parents[2]
+RESULTS, FIGURES = ROOT / "docs" / "results", ROOT / "docs" / "study"
+DRAWS = 10_000
+EXPERIMENTS = {  # folder: what it is
+    "STSTNet": "STSTNet, classes in the order 0, 1, 2",
+    "STSTNet-order210": "STSTNet, classes in the order 2, 1, 0",
+    "STSTNet-normalized": "STSTNet, maps centred and scaled",
+    "STSTNet-control": "STSTNet, training labels permuted",
+    "HTNet": "HTNet at the paper's settings",
+    "HTNet-dim64": "HTNet, dim 64, 100 epochs, float32",
+    "HTNet-dim64-bf16": "HTNet, dim 64, 100 epochs",
+    "HTNet-dim64-released": "HTNet, dim 64, the released area centres",
+    "HTNet-dim64-order012": "HTNet, dim 64, classes in the order 0, 1, 2",
+    "HTNet-dim64-shuffle": "HTNet, dim 64, shuffled every epoch",
+    "HTNet-dim64-two": "HTNet, dim 64, two hierarchies",
+    "HTNet-dim64-normalized": "HTNet, dim 64, maps centred and scaled",
+    "HTNet-dim64-control": "HTNet, dim 64, training labels permuted",
+}
+SVMS = {"SVM-whole-pixels-7": "SVM, whole maps at 7×7, pixels",
+        "SVM-whole-pixels-14": "SVM, whole maps at 14×14, pixels",
+        "SVM-whole-normalized-7": "SVM, whole maps at 7×7, centred and scaled",
+        "SVM-whole-normalized-14": "SVM, whole maps at 14×14, centred and scaled",
+        "SVM-areas-pixels-14": "SVM, four areas at 7×7 each, pixels",
+        "SVM-areas-normalized-14": "SVM, four areas at 7×7 each, centred and scaled",
+        "SVM-areas-normalized-14-released": "SVM, four areas at 7×7 each, centred and scaled, released centres"}
+PAIRS = [("HTNet-dim64-bf16", "STSTNet"), ("HTNet-dim64-bf16", "SVM-whole-pixels-14"),
+         ("STSTNet", "SVM-whole-pixels-14"),
+         ("HTNet-dim64-normalized", "STSTNet-normalized"), ("HTNet-dim64-normalized", "SVM-whole-normalized-14"),
+         ("STSTNet-normalized", "SVM-whole-normalized-14"), ("HTNet-dim64-normalized", "HTNet-dim64-bf16"),
+         ("STSTNet-normalized", "STSTNet")]
+NAMES = EXPERIMENTS | SVMS
+
+
+def runs(experiment):
+    """The folders of an experiment's seeds."""
+    return sorted(folder for folder in RESULTS.glob(f"{experiment}-seed*")
+                  if re.fullmatch(rf"{re.escape(experiment)}-seed\d+", folder.name))
+
+
+def predictions(name, choice):
+    """A list with a table per seed, indexed by the samples' names: subject, label, prediction under a choice."""
+    if name in SVMS:
+        folders, column = [RESULTS / name] * (RESULTS / name).exists(), "prediction"
+    else:
+        folders, column = runs(name), choice
+    tables = [pd.read_csv(folder / "predictions.csv", dtype={"subject": str}).set_index("name").sort_index()
+              for folder in folders]
+    return [table.assign(prediction=table[column]) for table in tables]
+
+
+def pooled(logits_or_predictions, labels):
+    """UF1 [E] of predictions [E, N], all subjects pooled at the same epoch."""
+    counts = confusions(labels, logits_or_predictions, np.zeros(len(labels), int), 1, 3)
+    return confusion_scores(counts)[0][:, 0]
+
+
+def score_tables():
+    """A table of mean ± std for every experiment that is there."""
+    text = []
+    for name, meaning in EXPERIMENTS.items():
+        if folders := runs(name):
+            seeds = f"{len(folders)} seeds, mean ± standard deviation" if len(folders) > 1 else "one seed"
+            table = summarise(folders)
+            for source, scores in PUBLISHED[name].items() if name in PUBLISHED else ():
+                table.loc[len(table)] = [source, *(" / ".join(f"{score:.4f}" for score in scores[group])
+                                                   if group in scores else "" for group in table.columns[1:])]
+            text += [f"**{meaning}** ({seeds}; UF1 / UAR)", "", markdown(table), ""]
+    return "\n".join(text).rstrip()
+
+
+def choice_table():
+    """What choosing the epoch is worth: UF1 of Full under each choice, the mean over seeds, and the differences."""
+    rows = []
+    for name, meaning in EXPERIMENTS.items():
+        if runs(name):
+            uf1 = {choice: np.mean([unweighted_scores(table["label"], table["prediction"])[0]
+                                    for table in predictions(name, choice)]) for choice in CHOICES}
+            rows.append({"": meaning, "seeds": len(runs(name))} | {f"`{choice}`": uf1[choice] for choice in CHOICES}
+                        | {f"`{choice}` − `last`": uf1[choice] - uf1["last"] for choice in ("others", "best")})
+    return markdown(pd.DataFrame(rows))
+
+
+def side_by_side():
+    """Honest scores with bootstrap intervals over subjects: networks at the last epoch (first seed), the SVMs."""
+    rows = []
+    for name, meaning in NAMES.items():
+        if "control" in name or not (tables := predictions(name, "last")):
+            continue
+        table = tables[0]
+        uf1, uar = unweighted_scores(table["label"], table["prediction"])
+        (low, high), (uar_low, uar_high) = bootstrap(table["label"], table["prediction"], table["subject"])
+        rows.append({"": meaning, "UF1": uf1, "UF1 95 %": f"{low:.3f}–{high:.3f}", "UAR": uar,
+                     "UAR 95 %": f"{uar_low:.3f}–{uar_high:.3f}"})
+    return markdown(pd.DataFrame(rows).sort_values("UF1", ascending=False))
+
+
+def subject_counts(name, choice):
+    """Confusion counts [seeds, subjects, 3, 3]."""
+    tables = predictions(name, choice)
+    people, person = np.unique(tables[0]["subject"], return_inverse=True) if tables else ((), ())
+    return np.stack([confusions(table["label"].to_numpy(), table["prediction"].to_numpy(), person, len(people), 3)
+                     for table in tables]) if tables else None
+
+
+def pair_table():
+    """Paired comparisons over subjects: difference in UF1, its bootstrap interval, a permutation test."""
+    random, rows = np.random.default_rng(0), []
+    for choice in CHOICES:
+        for one, other in PAIRS:
+            a, b = subject_counts(one, choice), subject_counts(other, choice)
+            if a is None or b is None:
+                continue
+            seeds = max(len(a), len(b)) if min(len(a), len(b)) == 1 else min(len(a), len(b))
+            a, b = (np.broadcast_to(counts, (seeds, *counts.shape[1:])) if len(counts) == 1 else counts[:seeds]
+                    for counts in (a, b))
+
+            def difference(first, second, weights):  # weights [draws, subjects] -> [draws], the mean over seeds
+                return np.mean([confusion_scores(np.tensordot(weights, x, 1) + np.tensordot(1 - weights, y, 1))[0]
+                                - confusion_scores(np.tensordot(weights, y, 1) + np.tensordot(1 - weights, x, 1))[0]
+                                for x, y in zip(first, second)], axis=0)
+
+            people = a.shape[1]
+            observed = difference(a, b, np.ones((1, people)))[0]
+            # under the null hypothesis, which method a subject's predictions came from does not matter
+            swapped = difference(a, b, random.integers(0, 2, (DRAWS, people)).astype(float))
+            p = (1 + np.sum(np.abs(swapped) >= abs(observed) - 1e-12)) / (1 + DRAWS)
+            drawn = random.multinomial(people, np.full(people, 1 / people), size=2000)
+            resampled = np.mean([confusion_scores(np.tensordot(drawn, x, 1))[0]
+                                 - confusion_scores(np.tensordot(drawn, y, 1))[0] for x, y in zip(a, b)], axis=0)
+            low, high = np.percentile(resampled, (2.5, 97.5))
+            rows.append({"epoch choice": choice, "": f"{NAMES[one]} − {NAMES[other]}", "UF1 difference":
+                         f"{observed:+.4f}", "95 %": f"{low:+.3f} to {high:+.3f}", "p": f"{p:.4f}"})
+    return markdown(pd.DataFrame(rows))
+
+
+def figures():
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    for axis, model in zip(figure.subplots(1, 2), ("STSTNet", "HTNet")):
+        for name, meaning in EXPERIMENTS.items():
+            if not name.startswith(model) or not (files := [folder / "epochs.npz" for folder in runs(name)
+                                                            if (folder / "epochs.npz").exists()]):
+                continue
+            curves = []
+            for file in files:
+                with np.load(file) as run:
+                    curves.append(pooled(run["predicted"], run["labels"].astype(int)))
+            if len({len(curve) for curve in curves}) > 1:
+                raise SystemExit(f"The runs of {name} have different numbers of epochs.")
+            epochs, mean = np.arange(1, len(curves[0]) + 1), np.mean(curves, axis=0)
+            line, = axis.plot(epochs, mean, label=f"{meaning} ({len(curves)})", linewidth=1)
+            if len(curves) > 1:
+                axis.fill_between(epochs, np.min(curves, axis=0), np.max(curves, axis=0), alpha=0.2,
+                                  color=line.get_color())
+        axis.axhline(1 / 3, color="grey", linewidth=0.5, linestyle=":")
+        axis.set(xlabel="epoch", ylabel="held-out UF1, all subjects at the same epoch", title=model, ylim=(0.1, 0.9))
+        axis.legend(fontsize=7, loc="lower right")
+    figure.savefig(FIGURES / "curves.png", dpi=110)
+
+
+TABLES = {"scores": score_tables, "choice": choice_table, "side by side": side_by_side, "pairs": pair_table}
+
+
+def filled(text, tables):
+    """The text with every `<!-- tables: NAME -->` part replaced."""
+    for name in re.findall(r"<!-- tables: (.+?) -->", text):
+        text = re.sub(rf"(<!-- tables: {name} -->\n).*?(<!-- end -->)",
+                      lambda match, name=name: f"{match[1]}\n{tables[name]}\n\n{match[2]}", text, flags=re.DOTALL)
+    return text
+
+
+if __name__ == "__main__":
+    made = {name: make() for name, make in TABLES.items()}
+    document = ROOT / "docs" / "reproduction.md"
+    write_text(document, filled(document.read_text(encoding="utf-8"), made))
+    figures()
+    print("\n\n".join(made.values()))
