@@ -1,0 +1,96 @@
+"""The study's numbers: recomputed from the packed runs, they are those of the text."""
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT, SMALL
+
+from composite_dataset import load_composite
+from docs.study import svm, tables
+from docs.study.pack import pack
+from docs.study.summarise import summarise
+from evaluation import CHOICES, PUBLISHED, choose_epochs, unweighted_scores
+
+PACKED = sorted((ROOT / "docs" / "results").glob("*/epochs.npz"))
+
+
+def test_pack_and_summarise(tiny, command):
+    folders = []
+    for seed in (1, 2):
+        assert command("--train", "True", "--run", f"r{seed}", "--seed", seed, "--keep", "none", *SMALL)[0] == 0
+        folders.append(tiny.parent / "packed" / f"r{seed}")
+        pack(tiny.parent / "results" / f"r{seed}", folders[-1])
+    check_packed(folders[0] / "epochs.npz", epochs=3, samples=12)
+    table = summarise(folders).set_index("epoch choice")
+    runs = [pd.read_csv(folder / "predictions.csv") for folder in folders]
+    for choice in CHOICES:
+        uf1 = [unweighted_scores(run["label"], run[choice])[0] for run in runs]
+        expected = f"{(uf1[0] + uf1[1]) / 2:.4f} ± {abs(uf1[0] - uf1[1]) / 2 ** 0.5:.4f} / "
+        assert table.loc[choice, "Full"].startswith(expected)
+
+
+def check_packed(path, epochs=None, samples=442):
+    """The choices made from a packed run are those of its predictions.csv, and so of the unrounded logits."""
+    with np.load(path) as file:
+        run = dict(file)
+    table = pd.read_csv(path.parent / "predictions.csv", dtype={"subject": str}).set_index("name").loc[run["names"]]
+    assert run["predicted"].shape == run["logits"].shape[:2] == (epochs or len(run["losses"]), samples)
+    assert run["labels"].tolist() == table["label"].tolist()
+    labels = run["labels"].astype(int)
+    for choice in CHOICES:
+        chosen = choose_epochs(np.eye(3)[run["predicted"]], labels, run["subjects"], choice)
+        assert (run["predicted"][chosen, np.arange(samples)] == table[choice]).all()
+        assert (chosen + 1 == table[f"{choice}_epoch"]).all()
+    turned = run["logits"].argmax(-1) != run["predicted"]  # by rounding
+    assert turned.mean() < 0.002 and np.isfinite(run["logits"]).all()
+
+
+@pytest.mark.parametrize("path", PACKED, ids=lambda path: path.parent.name)
+def test_packed_runs_are_their_reports(path):
+    check_packed(path)
+
+
+def test_every_table_of_the_text_is_recomputed():
+    text = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
+    made = {name: make() for name, make in tables.TABLES.items()}
+    assert all(f"<!-- tables: {name} -->" in text for name in made)
+    assert tables.filled(text, made) == text
+    # and what the prose says stands in a table, or is published
+    known = set(re.findall(r"\d\.\d+", "\n".join(made.values())))
+    known |= {f"{score:.4f}" for sources in PUBLISHED.values() for groups in sources.values()
+              for scores in groups.values() for score in scores}
+    prose = re.sub(r"<!-- tables: (.+?) -->.*?<!-- end -->", "", text, flags=re.DOTALL)
+    rounded = {f"{float(number):.{digits}f}" for number in known for digits in (2, 3)}
+    unknown = set(re.findall(r"\b0\.\d{2,}", prose)) - known - rounded
+    assert not unknown
+
+
+def test_paired_test_finds_what_is_there(monkeypatch):
+    random = np.random.default_rng(0)
+    subjects, labels = np.repeat(np.arange(40).astype(str), 6), random.integers(0, 3, 240)
+
+    def table(share):  # right for this share of the samples
+        wrong = random.random(240) > share
+        return pd.DataFrame({"subject": subjects, "label": labels, "prediction": (labels + wrong) % 3})
+
+    made = {"good": [table(0.9)], "also good": [table(0.9)], "bad": [table(0.6), table(0.6)]}
+    monkeypatch.setattr(tables, "predictions", lambda name, choice: made[name])
+    monkeypatch.setattr(tables, "PAIRS", [("good", "bad"), ("also good", "good"), ("good", "good")])
+    monkeypatch.setattr(tables, "NAMES", {name: name for name in made})
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in tables.pair_table().splitlines()[2:5]]
+    assert [row[0] for row in rows] == ["last"] * 3
+    assert float(rows[0][2]) > 0.2 and float(rows[0][4]) < 0.001
+    assert abs(float(rows[1][2])) < 0.06 and float(rows[1][4]) > 0.05
+    assert float(rows[2][2]) == 0 and float(rows[2][4]) == 1
+
+
+def test_support_vector_machine(real_datasets):
+    composite = load_composite(real_datasets)
+    inputs = svm.features(composite, "normalized", 7, None)
+    assert inputs.shape == (442, 147)
+    predicted = svm.held_out_predictions(composite, inputs)
+    assert np.round(unweighted_scores(composite.labels, predicted), 2).tolist() == [0.76, 0.77]
+    stored = pd.read_csv(Path(tables.RESULTS) / "SVM-whole-normalized-7" / "predictions.csv").set_index("name")
+    assert (stored.loc[composite.names, "prediction"] == predicted).mean() > 0.99
