@@ -44,9 +44,11 @@ def machine(device, processes):
 
 def machine_problem(error, settings):
     """A sentence for memory that ran out or a device that failed; empty for other errors."""
+    if "captur" in str(error):  # a mistake in this program's recording of an epoch
+        return ""
     kept = "Finished folds are kept and the same command goes on from them"
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error) \
-            or "ALLOC_FAILED" in str(error):
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or re.search(
+            "out of memory|allocate memory|ALLOC_FAILED", str(error)):
         return (f"out of memory on DEVICE '{settings.DEVICE}'. {kept}: free it of other programs or set another "
                 f"DEVICE; or give another RUN a smaller DIM or BATCH_SIZE ({settings.BATCH_SIZE}).")
     if isinstance(error, torch.AcceleratorError) or re.match("CU(DA|DNN|BLAS)|cu(DNN|BLAS)", str(error)):

@@ -144,7 +144,8 @@ class HTNet(nn.Module):
             x = level(x)  # [B, side / 2^i, side / 2^i, dim * 2^i]
             if i < len(self.aggregations):
                 x = self.aggregations[i](x)
-        return self.head(self.norm(x).mean((1, 2)))
+        with torch.autocast(x.device.type, enabled=False):  # bf16 logits would often be equal
+            return self.head(self.norm(x).mean((1, 2)).to(self.head.weight.dtype))
 
 
 def is_released(state_dict):

@@ -67,7 +67,7 @@ def train_fold(model, train_inputs, train_labels, test_inputs, test_labels, *, e
     if shuffle:
         train_inputs, train_labels = train_inputs.clone(), train_labels.clone()
     batches = list(zip(train_inputs.split(batch_size), train_labels.split(batch_size)))
-    optimizer = torch.optim.Adam(parameters, lr=learning_rate, fused=True, capturable=device.type == "cuda")
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate, fused=True)
     weights = model.state_dict()  # the tensors that training changes, not copies
     best = {name: torch.empty_like(value) for name, value in weights.items()} if keep == "best" else None
 
@@ -101,6 +101,8 @@ def train_fold(model, train_inputs, train_labels, test_inputs, test_labels, *, e
     with own_stream(device) as stream:
         for number in range(epochs):
             if number == EAGER_EPOCHS and device.type in RECORDED:
+                optimizer.param_groups[0]["capturable"] = True  # before, it would warn that nothing is captured
+                optimizer.zero_grad(set_to_none=True)  # their memory is of no use within the recording's own
                 epoch, store = recorded(epoch, stream), recorded(store, stream) if keep == "best" else None
             if shuffle:  # within the batches' memory, where a recorded epoch looks for them
                 order = torch.randperm(len(train_labels), generator=shuffle).to(device)
@@ -120,14 +122,14 @@ def train_fold(model, train_inputs, train_labels, test_inputs, test_labels, *, e
                     if on_epoch:
                         on_epoch(loss)
         if keep == "last":
-            epoch_kept, best = epochs - 1, {name: value.clone() for name, value in weights.items()}
-        state = best and {name: value.cpu() for name, value in best.items()}
+            epoch_kept, best = epochs - 1, weights
+        state = best and {name: value.to("cpu", copy=keep == "last") for name, value in best.items()}
         return FoldResult(torch.stack(logits).cpu(), torch.stack(losses).cpu(), epoch_kept, state)
 
 
 # On a GPU an epoch is some thousand small kernels, whose launching takes longer than their work. So it is recorded
 # once, as a CUDA graph, and then launched as a whole. The first epochs are not: they set up libraries and optimizer.
-RECORDED, EAGER_EPOCHS = ("cuda",), 3
+RECORDED, EAGER_EPOCHS, STREAMS = ("cuda",), 3, {}
 
 
 @contextmanager
@@ -136,10 +138,16 @@ def own_stream(device):
     if device.type != "cuda":
         yield None
         return
-    stream = torch.cuda.Stream(device)
-    stream.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(stream):
-        yield stream
+    # One for all folds, for memory that was freed on one stream is not used again on another.
+    if device not in STREAMS:
+        STREAMS[device] = torch.cuda.Stream(device)
+    stream, callers = STREAMS[device], torch.cuda.current_stream(device)
+    stream.wait_stream(callers)
+    try:
+        with torch.cuda.stream(stream):
+            yield stream
+    finally:
+        callers.wait_stream(stream)
 
 
 def recorded(work, stream):

@@ -337,7 +337,9 @@ def prepare(settings, log=print):
     if len(set(composite.subjects)) < 2:
         raise BadInput(f"{settings.DATASETS} holds a single subject: leave-one-subject-out needs at least two.")
     settings.SUBJECTS = asked or set(composite.subjects.tolist())
-    data = hashlib.sha256(images.tobytes() + composite.labels.tobytes() + "\n".join(composite.names).encode())
+    data = hashlib.sha256(composite.flows.tobytes() + composite.labels.tobytes() + "\n".join(composite.names).encode())
+    if settings.MODEL == "HTNet":
+        data.update(settings.centres.astype(np.int64).tobytes())
     recipe = {name: getattr(settings, name) for name in RECIPE if settings.MODEL == "HTNet" or name not in HTNET_ONLY}
     record = {"settings": json.loads(json.dumps(recipe)), "data": data.hexdigest()[:16]}
     return composite, torch.from_numpy(rearrange(images, "n h w c -> n c h w").astype(np.float32)), record

@@ -101,6 +101,7 @@ def time_table(dim, device, epochs, size):
     del model
     work = multiply_adds(dim) * (3 * (SAMPLES - HELD_OUT) + HELD_OUT)
     steps = -(-(SAMPLES - HELD_OUT) // BATCH)
+    # and the evaluation reads the weights once: 4 bytes
     floors = {name: work / rate + (28 * steps + 4) * trained / bandwidth for name, rate in rates.items()}
     devices.set_precision("tf32")
     plain = partial(plain_loop, dim, device)
@@ -111,7 +112,7 @@ def time_table(dim, device, epochs, size):
                             ("graph, float32", "float32", "none", True), ("graph, bf16", "bf16", "none", True))]
     heading("", "ms per epoch", "ratio", "share of the floor", "start of a fold, s", "peak memory, GB",
             "complete run, min")
-    slowest = None
+    plain_time = None
     for name, precision, loop in variants:
         devices.set_precision(precision)
         loop(epochs=loso.EAGER_EPOCHS + 1)  # libraries set up, kernels chosen
@@ -120,11 +121,11 @@ def time_table(dim, device, epochs, size):
             torch.cuda.reset_peak_memory_stats(device)
         short, long = (seconds(partial(loop, epochs=count), device) for count in (epochs, 3 * epochs))
         epoch = (long - short) / (2 * epochs)
-        slowest = slowest or epoch
+        plain_time = plain_time or epoch
         start = max(0.0, short - epochs * epoch)
         memory = f"{torch.cuda.max_memory_reserved(device) / 1e9:.2f}" if device.type == "cuda" else "-"
-        print(f"| {name} | {epoch * 1e3:.2f} | {slowest / epoch:.1f} x | {floors[precision] / epoch:.0%} | {start:.2f} "
-              f"| {memory} | {FOLDS * (start + EPOCHS * epoch) / 60:.1f} |", flush=True)
+        print(f"| {name} | {epoch * 1e3:.2f} | {plain_time / epoch:.1f} x | {floors[precision] / epoch:.0%} "
+              f"| {start:.2f} | {memory} | {FOLDS * (start + EPOCHS * epoch) / 60:.1f} |", flush=True)
     print(f"\nThe start of a fold holds drawing its weights ({drawing:.2f} s), which main_HTNet.py does ahead on a "
           f"GPU. A complete run is {FOLDS} folds of {EPOCHS} epochs without disk writes.\n")
 
@@ -134,6 +135,7 @@ def heading(*columns):
 
 
 def fits(dim, device, gigabytes):
+    """Whether a fold trains, keeping its best epoch, within so much memory for tensors; CUDA's own comes on top."""
     total = torch.cuda.get_device_properties(device).total_memory
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(min(1.0, gigabytes * 1e9 / total), device)
@@ -142,7 +144,8 @@ def fits(dim, device, gigabytes):
         print(f"With {gigabytes} GB at most for tensors, a fold trains.\n")
     except torch.OutOfMemoryError:
         print(f"With {gigabytes} GB at most for tensors, memory runs out.\n")
-    torch.cuda.set_per_process_memory_fraction(1.0, device)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, device)
 
 
 def precision_table(dim, device, epochs, root):
@@ -152,7 +155,7 @@ def precision_table(dim, device, epochs, root):
     labels = torch.from_numpy(composite.labels)
     subject, train, test = max(loso.folds(composite, (2, 1, 0)), key=lambda fold: len(fold[2]))
     results = {}
-    for precision in ("float32", "tf32", "bf16"):
+    for precision in ("float32", "float32 again", "tf32", "bf16"):  # twice: what atomics' order alone does on a GPU
         devices.set_precision(precision)
         results[precision] = loso.train_fold(
             model_for(dim, device), images[train], labels[train], images[test], labels[test], epochs=epochs,
@@ -175,9 +178,13 @@ def main():
     parser.add_argument("--size", type=int, default=4096, help="side of the matrices that measure the ceilings")
     parser.add_argument("--datasets", type=Path, default="datasets", help="its sample/ where it holds no data")
     arguments = parser.parse_args()
-    device = torch.device(arguments.device)
+    if arguments.epochs <= loso.EAGER_EPOCHS:
+        raise SystemExit(f"benchmarks.gpu: --epochs must be above {loso.EAGER_EPOCHS}: later ones are recorded.")
+    device = torch.device("cuda", 0) if arguments.device == "cuda" else torch.device(arguments.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise SystemExit("benchmarks.gpu: PyTorch sees no CUDA GPU here; --device cpu tries the command without one.")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     print(f"{name}, torch {torch.__version__}, dim {arguments.dim}")
     time_table(arguments.dim, device, arguments.epochs, arguments.size)

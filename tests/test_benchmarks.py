@@ -14,7 +14,7 @@ def run(*arguments):
 
 
 def test_gpu_benchmark_on_a_cpu():
-    status, output, error = run("benchmarks.gpu", "--device", "cpu", "--dim", "4", "--epochs", "1", "--size", "64")
+    status, output, error = run("benchmarks.gpu", "--device", "cpu", "--dim", "4", "--epochs", "4", "--size", "64")
     assert status == 0, error
     rows = re.findall(r"^\| ([^|]+) \| ([\d.]+) \| ([\d.]+) x \| \d+% \|", output, re.MULTILINE)
     assert [row[0] for row in rows] == [

@@ -123,17 +123,27 @@ def test_recorded_epochs_change_nothing(monkeypatch, keep):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is at hand")
 @pytest.mark.parametrize("precision, tolerance", [("float32", 1e-3), ("bf16", 0.1)])
-def test_cuda_graphs_give_what_a_cpu_gives(precision, tolerance):
+@pytest.mark.parametrize("keep, shuffled", [("best", False), ("last", True)])
+def test_cuda_graphs_give_what_a_cpu_and_single_kernels_give(monkeypatch, precision, tolerance, keep, shuffled):
     (inputs, labels), (test_inputs, test_labels) = data(12), data(3, 1)
-    options = OPTIONS | dict(epochs=25, keep="last")
-    on_cpu = train_fold(small_model(), inputs, labels, test_inputs, test_labels, **options)
-    on_gpu = train_fold(small_model().cuda(), inputs, labels, test_inputs, test_labels, precision=precision, **options)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
+
+    def trained(model, precision):
+        shuffle = torch.Generator().manual_seed(3) if shuffled else None
+        return train_fold(model, inputs, labels, test_inputs, test_labels, precision=precision, shuffle=shuffle,
+                          **OPTIONS | dict(epochs=25, keep=keep))
+
+    on_cpu, on_gpu = trained(small_model(), "float32"), trained(small_model().cuda(), precision)
+    monkeypatch.setattr(loso, "RECORDED", ())
+    by_kernel = trained(small_model().cuda(), precision)
     assert on_gpu.logits.device.type == "cpu" and all(value.device.type == "cpu" for value in on_gpu.state.values())
-    torch.testing.assert_close(on_gpu.losses[:10], on_cpu.losses[:10], atol=tolerance, rtol=tolerance)
+    for other in (on_cpu, by_kernel):
+        torch.testing.assert_close(on_gpu.losses[:10], other.losses[:10], atol=tolerance, rtol=tolerance)
 
 
 def test_shuffling_draws_an_order_for_every_epoch():
-    """Against the plain loop on the same orders; recorded or not."""
+    """Against the plain loop on the same orders."""
     (inputs, labels), (test_inputs, test_labels) = data(12, dtype=torch.float64), data(3, 1, torch.float64)
     result = train_fold(small_model(torch.float64), inputs, labels, test_inputs, test_labels, keep="none",
                         shuffle=torch.Generator().manual_seed(5), **OPTIONS)

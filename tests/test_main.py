@@ -145,6 +145,7 @@ def test_a_rank_that_dies_leaves_the_finished_folds(tiny, command):
     (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."), ["out of memory", "BATCH_SIZE"]),
     (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), ["out of memory", "DEVICE"]),
     (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), ["out of memory", "DEVICE"]),
+    (torch.AcceleratorError("CUDA error: out of memory", 2), ["out of memory", "BATCH_SIZE"]),
     (torch.AcceleratorError("CUDA error: unspecified launch failure\nmore", 719), ["launch failure", "DEVICE"])])
 def test_a_device_that_fails_keeps_the_finished_folds(tiny, command, monkeypatch, error, words):
     calls, train_fold = [], loso.train_fold

@@ -62,7 +62,7 @@ def test_every_table_of_the_text_is_recomputed():
     known |= {f"{score:.4f}" for sources in PUBLISHED.values() for groups in sources.values()
               for scores in groups.values() for score in scores}
     prose = re.sub(r"<!-- tables: (.+?) -->.*?<!-- end -->", "", text, flags=re.DOTALL)
-    rounded = {f"{float(number):.{digits}f}" for number in known for digits in (2, 3)}
+    rounded = {f"{float(number):.3f}" for number in known}  # two digits would match anything
     unknown = set(re.findall(r"\b0\.\d{2,}", prose)) - known - rounded
     assert not unknown
 
@@ -80,10 +80,21 @@ def test_paired_test_finds_what_is_there(monkeypatch):
     monkeypatch.setattr(tables, "PAIRS", [("good", "bad"), ("also good", "good"), ("good", "good")])
     monkeypatch.setattr(tables, "NAMES", {name: name for name in made})
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in tables.pair_table().splitlines()[2:5]]
-    assert [row[0] for row in rows] == ["last"] * 3
-    assert float(rows[0][2]) > 0.2 and float(rows[0][4]) < 0.001
-    assert abs(float(rows[1][2])) < 0.06 and float(rows[1][4]) > 0.05
-    assert float(rows[2][2]) == 0 and float(rows[2][4]) == 1
+    differences, p, corrected = ([float(row[column]) for row in rows] for column in (1, 3, 4))
+    assert differences[0] > 0.2 and p[0] < 0.001 and corrected[0] == pytest.approx(3 * p[0], abs=2e-4)
+    assert abs(differences[1]) < 0.06 and p[1] > 0.05 and corrected[1] == pytest.approx(min(1, 2 * p[1]), abs=2e-4)
+    assert differences[2] == 0 and p[2] == corrected[2] == 1
+
+
+def test_compared_is_symmetric():
+    random = np.random.default_rng(1)
+    a, b = random.integers(0, 4, (2, 3, 20, 3, 3))
+    (difference, (low, high), p), (opposite, (other_low, other_high), same_p) = (
+        tables.compared(a, b), tables.compared(b, a))
+    assert opposite == pytest.approx(-difference) and same_p == p
+    assert (other_low, other_high) == pytest.approx((-high, -low))
+    assert tables.compared(a[:1], b)[0] == pytest.approx(np.mean([tables.compared(a[:1], b[i:i + 1])[0]
+                                                                  for i in range(3)]))
 
 
 def test_support_vector_machine(real_datasets):

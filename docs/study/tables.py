@@ -32,8 +32,8 @@ EXPERIMENTS = {  # folder: what it is
     "STSTNet-normalized": "STSTNet, maps centred and scaled",
     "STSTNet-control": "STSTNet, training labels permuted",
     "HTNet": "HTNet at the paper's settings",
-    "HTNet-dim64": "HTNet, dim 64, 100 epochs, float32",
-    "HTNet-dim64-bf16": "HTNet, dim 64, 100 epochs",
+    "HTNet-dim64": "HTNet, dim 64, in float32",
+    "HTNet-dim64-bf16": "HTNet, dim 64",
     "HTNet-dim64-released": "HTNet, dim 64, the released area centres",
     "HTNet-dim64-order012": "HTNet, dim 64, classes in the order 0, 1, 2",
     "HTNet-dim64-shuffle": "HTNet, dim 64, shuffled every epoch",
@@ -73,9 +73,9 @@ def predictions(name, choice):
     return [table.assign(prediction=table[column]) for table in tables]
 
 
-def pooled(logits_or_predictions, labels):
+def pooled(predicted, labels):
     """UF1 [E] of predictions [E, N], all subjects pooled at the same epoch."""
-    counts = confusions(labels, logits_or_predictions, np.zeros(len(labels), int), 1, 3)
+    counts = confusions(labels, predicted, np.zeros(len(labels), int), 1, 3)
     return confusion_scores(counts)[0][:, 0]
 
 
@@ -120,41 +120,56 @@ def side_by_side():
 
 
 def subject_counts(name, choice):
-    """Confusion counts [seeds, subjects, 3, 3]."""
+    """-> confusion counts [seeds, subjects, 3, 3] and what they are of; (None, None) where there are no runs."""
     tables = predictions(name, choice)
-    people, person = np.unique(tables[0]["subject"], return_inverse=True) if tables else ((), ())
-    return np.stack([confusions(table["label"].to_numpy(), table["prediction"].to_numpy(), person, len(people), 3)
-                     for table in tables]) if tables else None
+    if not tables:
+        return None, None
+    people, person = np.unique(tables[0]["subject"], return_inverse=True)
+    counts = np.stack([confusions(table["label"].to_numpy(), table["prediction"].to_numpy(), person, len(people), 3)
+                       for table in tables])
+    return counts, tables[0][["subject", "label"]]
+
+
+def compared(a, b):
+    """Confusion counts of two methods -> difference of their mean UF1, its 95 % bootstrap interval, p; over subjects.
+
+    Where one has more seeds than the other, the first ones count; a single one is compared with each of the other's.
+    """
+    seeds = max(len(a), len(b)) if min(len(a), len(b)) == 1 else min(len(a), len(b))
+    a, b = (np.broadcast_to(counts, (seeds, *counts.shape[1:])) if len(counts) == 1 else counts[:seeds]
+            for counts in (a, b))
+    people, random = a.shape[1], np.random.default_rng(0)
+
+    def difference(weights_of_a, weights_of_b):  # [draws, subjects], how often each subject's a and b count for a
+        return np.mean([confusion_scores(np.tensordot(weights_of_a, x, 1) + np.tensordot(weights_of_b, y, 1))[0]
+                        - confusion_scores(np.tensordot(weights_of_a, y, 1) + np.tensordot(weights_of_b, x, 1))[0]
+                        for x, y in zip(a, b)], axis=0)
+
+    ones = np.ones((1, people))
+    observed = difference(ones, 0 * ones)[0]
+    # Under the null hypothesis it does not matter which of the two methods a subject's predictions came from.
+    kept = random.integers(0, 2, (DRAWS, people))
+    p = (1 + np.sum(np.abs(difference(kept, 1 - kept)) >= abs(observed) - 1e-12)) / (1 + DRAWS)
+    drawn = random.multinomial(people, np.full(people, 1 / people), size=2000)
+    return observed, np.percentile(difference(drawn, 0 * drawn), (2.5, 97.5)), p
 
 
 def pair_table():
-    """Paired comparisons over subjects: difference in UF1, its bootstrap interval, a permutation test."""
-    random, rows = np.random.default_rng(0), []
-    for choice in CHOICES:
-        for one, other in PAIRS:
-            a, b = subject_counts(one, choice), subject_counts(other, choice)
-            if a is None or b is None:
-                continue
-            seeds = max(len(a), len(b)) if min(len(a), len(b)) == 1 else min(len(a), len(b))
-            a, b = (np.broadcast_to(counts, (seeds, *counts.shape[1:])) if len(counts) == 1 else counts[:seeds]
-                    for counts in (a, b))
-
-            def difference(first, second, weights):  # weights [draws, subjects] -> [draws], the mean over seeds
-                return np.mean([confusion_scores(np.tensordot(weights, x, 1) + np.tensordot(1 - weights, y, 1))[0]
-                                - confusion_scores(np.tensordot(weights, y, 1) + np.tensordot(1 - weights, x, 1))[0]
-                                for x, y in zip(first, second)], axis=0)
-
-            people = a.shape[1]
-            observed = difference(a, b, np.ones((1, people)))[0]
-            # under the null hypothesis, which method a subject's predictions came from does not matter
-            swapped = difference(a, b, random.integers(0, 2, (DRAWS, people)).astype(float))
-            p = (1 + np.sum(np.abs(swapped) >= abs(observed) - 1e-12)) / (1 + DRAWS)
-            drawn = random.multinomial(people, np.full(people, 1 / people), size=2000)
-            resampled = np.mean([confusion_scores(np.tensordot(drawn, x, 1))[0]
-                                 - confusion_scores(np.tensordot(drawn, y, 1))[0] for x, y in zip(a, b)], axis=0)
-            low, high = np.percentile(resampled, (2.5, 97.5))
-            rows.append({"epoch choice": choice, "": f"{NAMES[one]} − {NAMES[other]}", "UF1 difference":
-                         f"{observed:+.4f}", "95 %": f"{low:+.3f} to {high:+.3f}", "p": f"{p:.4f}"})
+    """The paired comparisons at the last epoch, with Holm's correction for their number."""
+    rows = []
+    for one, other in PAIRS:
+        (a, samples), (b, others_samples) = subject_counts(one, "last"), subject_counts(other, "last")
+        if a is None or b is None:
+            continue
+        if not samples.equals(others_samples):
+            raise SystemExit(f"{one} and {other} are not of the same samples.")
+        observed, (low, high), p = compared(a, b)
+        rows.append({"": f"{NAMES[one]} − {NAMES[other]}", "UF1 difference": f"{observed:+.4f}",
+                     "95 %": f"{low:+.3f} to {high:+.3f}", "p": p})
+    order, corrected = sorted(range(len(rows)), key=lambda i: rows[i]["p"]), 0.0
+    for rank, i in enumerate(order):
+        corrected = max(corrected, min(1.0, (len(rows) - rank) * rows[i]["p"]))
+        rows[i] |= {"p": f"{rows[i]['p']:.4f}", "p, Holm": f"{corrected:.4f}"}
     return markdown(pd.DataFrame(rows))
 
 
