@@ -85,7 +85,8 @@ RECIPE = ("MODEL", "SEED", "LEARNING_RATE", "BATCH_SIZE", "EPOCHS", "CLASS_ORDER
 def main(argv=None):
     """The command. Bad input is one sentence on standard error and exit status 2."""
     try:
-        settings = read_settings(argv, {name: globals()[name] for name in CONSTANTS}, MODEL_DEFAULTS, SAMPLE)
+        settings = read_settings(argv, {name: globals()[name] for name in CONSTANTS}, MODEL_DEFAULTS, SAMPLE,
+                                 __file__)
         if settings.THREADS:
             torch.set_num_threads(settings.THREADS)
         devices.set_precision(settings.PRECISION)
@@ -207,10 +208,10 @@ def prepare_run(settings, results, weights):
 def write_report(settings, composite, record, tests, finished, results):
     """The report on the finished folds (`run_folder.load_fold`'s dicts) and their test indices."""
     held_out = pick(composite, np.concatenate(tests))
-    comparable = not settings.on_sample and len(tests) == len(set(composite.subjects))
+    comparable = not (settings.on_sample or settings.SHUFFLE_LABELS) and len(tests) == len(set(composite.subjects))
     hours = sum(float(fold["seconds"]) for fold in finished) / 3600
     description = "\n".join([
-        *([SAMPLE_BANNER, ""] if settings.on_sample else []),
+        *([SAMPLE_BANNER, ""] if settings.on_sample else []), *([CONTROL, ""] if settings.SHUFFLE_LABELS else []),
         f"- {len(held_out.names)} samples of {len(tests)} of the {len(set(composite.subjects))} subjects",
         "- settings: " + ", ".join(f"{name} {value}" for name, value in record["settings"].items()),
         f"- {' and '.join(sorted({str(fold['machine']) for fold in finished}))}",
@@ -285,8 +286,12 @@ def evaluate(settings):
             raise BadInput(f"{weights} holds weights of other settings: {different}; give {asked}, or another RUN.")
         if stored["data"] != record["data"]:
             print(f"Note: the {weights} were trained on other data (other samples, flow images or facial areas).")
-        if (trained := stored["settings"].get("PRECISION", settings.PRECISION)) != settings.PRECISION:
-            print(f"Note: the {weights} were trained with PRECISION {trained}, this is {settings.PRECISION}.")
+        trained = stored["settings"].get("PRECISION", settings.PRECISION)
+        if "bf16" in (trained, settings.PRECISION) and trained != settings.PRECISION:
+            print(f"Note: the {weights} were trained with PRECISION {trained}, this is {settings.PRECISION}: give "
+                  f"--precision {trained} for the scores of the training's report.")
+        if stored["settings"].get("SHUFFLE_LABELS"):
+            print(CONTROL)
     else:
         print(f"Note: {weights} has no settings.json, so the epoch choice of these weights is unknown.")
     folds = [fold for fold in loso.folds(composite, settings.CLASS_ORDER) if fold[0] in settings.SUBJECTS]
@@ -315,6 +320,7 @@ def evaluate(settings):
     print(f"\n{evaluation.markdown(table)}\n\nPredictions written to {results / 'evaluation.csv'}")
 
 
+CONTROL = "CONTROL: these networks were trained on permuted labels; their scores say what chance gives."
 SAMPLE_BANNER = ("!" * 100 + "\n!  No data in the datasets folder: this is the small synthetic sample. Its scores say "
                  "nothing about\n!  the method or the databases; README tells how to obtain them.\n" + "!" * 100)
 

@@ -27,7 +27,7 @@ def check_claim(settings, results, weights, record):
         if not (exists(folder) and any(folder.glob(work))):
             continue
         stored = read_record(folder / "settings.json")
-        if stored and stored.get("pretrained"):
+        if stored and stored.get("pretrained") and not settings.on_sample:
             discard.append(folder)
             continue
         different = differences(record["settings"], stored["settings"]) if stored else ""

@@ -7,20 +7,24 @@ from pathlib import Path
 from composite_dataset import BadInput, holds_data
 
 
-def read_settings(argv, constants, model_defaults, sample):
+def read_settings(argv, constants, model_defaults, sample, script):
     """-> a namespace with every constant under its own name, `train`, `overwrite` and `on_sample`.
 
     constants {name: value}; model_defaults {model: {name: value}}; sample {name: value}, which counts where DATASETS
     holds no data and so its folder `sample` is used. What wins: command line, then sample, then the model's defaults,
-    then the constant. Raises BadInput for unknown names and wrong values.
+    then the constant. script: the file with the constants, whose comments --help prints. Raises BadInput for unknown
+    names and wrong values.
     """
+    meanings = dict(re.findall(r"^([A-Z_]+) = .*?  # (.+)$", Path(script).read_text(encoding="utf-8"), re.MULTILINE))
     names = ", ".join(f"--{name.lower()}" for name in constants)
     parser = argparse.ArgumentParser(prog="main_HTNet.py", allow_abbrev=False,
                                      usage="main_HTNet.py [--train True|False] [--overwrite True] [--NAME VALUE ...]",
-                                     epilog="The constants at the top of the script say what each setting means.")
+                                     epilog="Some defaults are others for STSTNet and on the synthetic sample: see "
+                                            "MODEL_DEFAULTS and SAMPLE in the script.")
 
     def refuse(message):
-        raise BadInput(f"{message.rstrip('.')}. The names are --train, --overwrite, {names}.")
+        which = f" The names are --train, --overwrite, {names}." if "unrecognized" in message else ""
+        raise BadInput(f"{message.rstrip('.')}.{which}")
 
     parser.error = refuse
     parser.add_argument("--train", type=boolean, default=None, help="True: train; False: evaluate the weights")
@@ -28,10 +32,10 @@ def read_settings(argv, constants, model_defaults, sample):
                         help="True: throw away the folds and weights that stand under the run's name")
     for name, value in constants.items():
         kind = float if name in ("LEARNING_RATE", "DROPOUT") else integers if name in ("CLASS_ORDER", "BLOCK_REPEATS") \
-            else {bool: boolean}.get(type(value), type(value))
+            else {bool: boolean, int: whole}.get(type(value), type(value))
         spellings = dict.fromkeys((f"--{name.lower()}", f"--{name.lower().replace('_', '-')}", f"--{name}"))
         parser.add_argument(*spellings, dest=name, type=kind, default=argparse.SUPPRESS,
-                            metavar="VALUE", help=f"default: {value!r}")
+                            metavar="VALUE", help=f"{meanings.get(name, '')} (default: {value!r})".replace("%", "%%"))
     given = vars(parser.parse_args(argv))
     if given["train"] is None:
         given["train"] = False
@@ -54,6 +58,13 @@ def boolean(text):
     if text not in ("true", "yes", "y", "t", "1", "on", "false", "no", "n", "f", "0", "off"):
         raise argparse.ArgumentTypeError(f"'{text}' is neither True nor False")
     return text in ("true", "yes", "y", "t", "1", "on")
+
+
+def whole(text):
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number") from None
 
 
 def integers(text):

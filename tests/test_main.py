@@ -177,7 +177,7 @@ def test_bf16(tiny, command):
     status, evaluated, _ = command("--train", "False", *arguments)
     assert status == 0 and rows(evaluated, "last epoch") == rows(output, "last") and "Note" not in evaluated
     status, evaluated, _ = command("--train", "False", "--run", "half", *SMALL)
-    assert status == 0 and "were trained with PRECISION bf16, this is tf32" in evaluated
+    assert status == 0 and "give --precision bf16" in evaluated
 
 
 def test_shuffling_the_order_is_seeded_and_changes_training(tiny, command):
@@ -203,7 +203,9 @@ def test_shuffled_labels_are_for_training_only(tiny, command, monkeypatch, model
     """With permuted training labels, the truth that is stored, printed and that chooses epochs is the composite's."""
     status, output, _ = command("--train", "True", "--model", model, "--shuffle_labels", "True", "--keep", "best",
                                 *SMALL)
-    assert status == 0 and "SHUFFLE_LABELS True" in output
+    assert status == 0 and "SHUFFLE_LABELS True" in output and main_HTNet.CONTROL in output
+    assert "Published" not in output
+    assert main_HTNet.CONTROL in command("--train", "False", "--model", model, "--keep", "best", *SMALL)[1]
     table = pd.read_csv(tiny.parent / "results" / model / "predictions.csv", dtype={"subject": str})
     assert [(name, label) for name, label in zip(table["name"], table["label"])] == sorted(
         (f"{subject}_{clip}", label) for subject, clip, label in SAMPLES)
@@ -394,6 +396,19 @@ def test_casme3_alone_is_an_experiment_of_its_own(tmp_path, command):
     status, output, _ = command("--train", "True", "--datasets", tmp_path / "casme3", *SMALL)
     assert status == 0 and rows(output, "last").keys() == {"CASME III"}
     assert "Published" not in output and "casme3         3        6         2         2         2" in output
+
+
+def test_help_says_what_the_constants_mean(command):
+    status, output, _ = command("--help")
+    assert status == 0 and "samples per step (default: 256)" in " ".join(output.split())
+    for name in main_HTNet.CONSTANTS:
+        assert f"--{name.lower()}" in output
+
+
+def test_only_unknown_names_are_answered_with_all_names(tiny, command):
+    _, _, error = command("--epochs", "three")
+    assert "'three' is not a whole number" in error and "--batch_size" not in error
+    assert "--batch_size" in command("--epoch", "3")[2]
 
 
 def test_spellings_of_true_and_false():

@@ -27,7 +27,7 @@ def test_pack_and_summarise(tiny, command):
     runs = [pd.read_csv(folder / "predictions.csv") for folder in folders]
     for choice in CHOICES:
         uf1 = [unweighted_scores(run["label"], run[choice])[0] for run in runs]
-        expected = f"{(uf1[0] + uf1[1]) / 2:.4f} ± {abs(uf1[0] - uf1[1]) / 2 ** 0.5:.4f} / "
+        expected = f"{(uf1[0] + uf1[1]) / 2:.3f} ± {abs(uf1[0] - uf1[1]) / 2 ** 0.5:.3f} / "
         assert table.loc[choice, "Full"].startswith(expected)
 
 
@@ -66,6 +66,17 @@ def test_every_table_of_the_text_is_recomputed():
     rounded = {f"{float(number):.3f}" for number in known}  # two digits would match anything
     unknown = set(re.findall(r"\b0\.\d{2,}", prose)) - known - rounded
     assert not unknown
+
+
+def test_a_run_of_another_name_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    (tmp_path / "STSTNet-seed1").mkdir()
+    tables.check_names()
+    for name in ("HTNet-dim63-seed1", "STSTNet", "SVM-other"):
+        (tmp_path / name).mkdir()
+        with pytest.raises(SystemExit, match=name):
+            tables.check_names()
+        (tmp_path / name).rmdir()
 
 
 def test_paired_test_finds_what_is_there(monkeypatch):

@@ -23,7 +23,7 @@ def summarise(folders):
                 mask = groups(table["database"].to_numpy())[group]
                 scores.append(unweighted_scores(table["label"][mask], table[choice][mask]))
             means, spreads = np.mean(scores, axis=0), np.std(scores, axis=0, ddof=1) if len(scores) > 1 else (None,) * 2
-            row[group] = " / ".join(f"{mean:.4f}" + ("" if spread is None else f" ± {spread:.4f}")
+            row[group] = " / ".join(f"{mean:.4f}" if spread is None else f"{mean:.3f} ± {spread:.3f}"
                                     for mean, spread in zip(means, spreads))
         rows.append(row)
     return pd.DataFrame(rows)

@@ -16,7 +16,7 @@ from sklearn.svm import SVC
 
 import facial_areas
 import loso
-from composite_dataset import load_composite, normalized
+from composite_dataset import BadInput, load_composite, normalized
 from evaluation import groups, markdown, unweighted_scores, write_text
 
 
@@ -66,4 +66,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except BadInput as error:
+        raise SystemExit(f"docs.study.svm: {error}") from None

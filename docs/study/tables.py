@@ -26,20 +26,21 @@ from evaluation import (
 ROOT = Path(__file__).parents[2]
 RESULTS, FIGURES = ROOT / "docs" / "results", ROOT / "docs" / "study"
 DRAWS = 10_000
-EXPERIMENTS = {  # folder: what it is
+HTNETS = {  # what follows "HTNet" or "HTNet-dim64" in a run's name
+    "": "", "-released": ", the released area centres", "-order012": ", classes in the order 0, 1, 2",
+    "-shuffle": ", shuffled every epoch", "-two": ", two hierarchies", "-normalized": ", maps centred and scaled",
+    "-control": ", training labels permuted"}
+EXPERIMENTS = {  # a run's name without its seed: what it is
     "STSTNet": "STSTNet, classes in the order 0, 1, 2",
     "STSTNet-order210": "STSTNet, classes in the order 2, 1, 0",
     "STSTNet-normalized": "STSTNet, maps centred and scaled",
     "STSTNet-control": "STSTNet, training labels permuted",
-    "HTNet": "HTNet at the paper's settings",
-    "HTNet-dim64": "HTNet, dim 64, in float32",
-    "HTNet-dim64-bf16": "HTNet, dim 64",
-    "HTNet-dim64-released": "HTNet, dim 64, the released area centres",
-    "HTNet-dim64-order012": "HTNet, dim 64, classes in the order 0, 1, 2",
-    "HTNet-dim64-shuffle": "HTNet, dim 64, shuffled every epoch",
-    "HTNet-dim64-two": "HTNet, dim 64, two hierarchies",
-    "HTNet-dim64-normalized": "HTNet, dim 64, maps centred and scaled",
-    "HTNet-dim64-control": "HTNet, dim 64, training labels permuted",
+    **{f"HTNet{kind}": f"HTNet, the paper's settings{meaning}" for kind, meaning in HTNETS.items()},
+    "HTNet-two-dim516": "HTNet, two hierarchies, dim 516",
+    **{f"HTNet-dim64{kind}": f"HTNet, dim 64{meaning}" for kind, meaning in HTNETS.items()},
+    "HTNet-dim64-float32": "HTNet, dim 64, in float32",
+    "HTNet-dim64-two-dim129": "HTNet, dim 129, two hierarchies",
+    **{f"HTNet-dim{dim}": f"HTNet, dim {dim}" for dim in (56, 112, 196, 392, 512)},
 }
 SVMS = {"SVM-whole-pixels-7": "SVM, whole maps at 7×7, pixels",
         "SVM-whole-pixels-14": "SVM, whole maps at 14×14, pixels",
@@ -49,12 +50,21 @@ SVMS = {"SVM-whole-pixels-7": "SVM, whole maps at 7×7, pixels",
         "SVM-areas-normalized-14": "SVM, four areas at 7×7 each, centred and scaled",
         "SVM-areas-normalized-14-released": "SVM, four areas at 7×7 each, centred and scaled, released centres"}
 README_HTNET = "HTNet-dim64"  # where HTNet's published figures stand beside ours
-PAIRS = [("HTNet-dim64-bf16", "STSTNet"), ("HTNet-dim64-bf16", "SVM-whole-pixels-14"),
-         ("STSTNet", "SVM-whole-pixels-14"),
+PAIRS = [("HTNet", "STSTNet"), ("HTNet", "SVM-whole-pixels-14"), ("HTNet-dim64", "STSTNet"),
+         ("HTNet-dim64", "SVM-whole-pixels-14"), ("STSTNet", "SVM-whole-pixels-14"),
          ("HTNet-dim64-normalized", "STSTNet-normalized"), ("HTNet-dim64-normalized", "SVM-whole-normalized-14"),
-         ("STSTNet-normalized", "SVM-whole-normalized-14"), ("HTNet-dim64-normalized", "HTNet-dim64-bf16"),
-         ("STSTNet-normalized", "STSTNet")]
+         ("STSTNet-normalized", "SVM-whole-normalized-14"), ("HTNet-dim64-normalized", "HTNet-dim64"),
+         ("STSTNet-normalized", "STSTNet"), ("SVM-whole-normalized-14", "SVM-whole-pixels-14")]
 NAMES = EXPERIMENTS | SVMS
+
+
+def check_names():
+    """Refuses a folder whose name stands for nothing here, which would be left out without a word."""
+    for folder in RESULTS.iterdir():
+        name = re.sub(r"-seed\d+$", "", folder.name)
+        if folder.is_dir() and name not in SVMS and (name not in EXPERIMENTS or name == folder.name):
+            raise SystemExit(f"{folder}: its name must be one of EXPERIMENTS in docs/study/tables.py with -seed<N>, or "
+                             "one of SVMS: rename it, or add it there.")
 
 
 def runs(experiment):
@@ -104,7 +114,7 @@ def choice_table():
 
 
 def side_by_side():
-    """Honest scores with bootstrap intervals over subjects: networks at the last epoch (first seed), the SVMs."""
+    """Honest scores with bootstrap intervals over subjects: networks at the last epoch (their first seed), the SVMs."""
     rows = []
     for name, meaning in NAMES.items():
         if "control" in name or not (tables := predictions(name, "last")):
@@ -112,8 +122,8 @@ def side_by_side():
         table = tables[0]
         uf1, uar = unweighted_scores(table["label"], table["prediction"])
         (low, high), (uar_low, uar_high) = bootstrap(table["label"], table["prediction"], table["subject"])
-        rows.append({"": meaning, "UF1": uf1, "UF1 95 %": f"{low:.3f}–{high:.3f}", "UAR": uar,
-                     "UAR 95 %": f"{uar_low:.3f}–{uar_high:.3f}"})
+        rows.append({"": meaning if name in SVMS else f"{meaning} (seed 1)", "UF1": uf1,
+                     "UF1 95 %": f"{low:.3f}–{high:.3f}", "UAR": uar, "UAR 95 %": f"{uar_low:.3f}–{uar_high:.3f}"})
     return markdown(pd.DataFrame(rows).sort_values("UF1", ascending=False))
 
 
@@ -199,6 +209,7 @@ def figures():
 
 def all_tables():
     """{name in the text: markdown}"""
+    check_names()
     scores = {name: score_table(name) for name in EXPERIMENTS if runs(name)}
     return scores | {"scores": "\n\n".join(scores.values()), "choice": choice_table(),
                      "side by side": side_by_side(), "pairs": pair_table()}
