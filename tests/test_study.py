@@ -1,5 +1,9 @@
 """The study's numbers: recomputed from the packed runs, they are those of the text."""
+import json
+import os
 import re
+import shlex
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +11,14 @@ import pandas as pd
 import pytest
 from conftest import ROOT, SMALL
 
+import main_HTNet
 from composite_dataset import load_composite
 from docs.study import svm, tables
 from docs.study.pack import pack
 from docs.study.summarise import summarise
 from evaluation import CHOICES, PUBLISHED, choose_epochs, unweighted_scores
+from facial_areas import read_centres
+from settings import read_settings
 
 PACKED = sorted((ROOT / "docs" / "results").glob("*/epochs.npz"))
 
@@ -79,6 +86,37 @@ def test_a_run_of_another_name_is_refused(tmp_path, monkeypatch):
         (tmp_path / name).rmdir()
 
 
+@pytest.mark.parametrize("option", [[], ["--narrow"]], ids=["full size", "narrow"])
+def test_the_script_of_all_runs_gives_the_settings_of_the_packed_ones(option):
+    printed = subprocess.run(["bash", "docs/study/run.sh", *option], cwd=ROOT, env=os.environ | {"ECHO": "echo"},
+                             capture_output=True, text=True, check=True).stdout
+    constants = {name: getattr(main_HTNet, name) for name in main_HTNet.CONSTANTS}
+    compared, runs = 0, []
+    for line in printed.splitlines():
+        arguments = shlex.split(line)
+        arguments = arguments[arguments.index("main_HTNet.py") + 1:]
+        settings = read_settings(arguments, constants, main_HTNet.MODEL_DEFAULTS, {}, main_HTNet.__file__)
+        runs.append(settings.RUN)
+        assert settings.train and settings.RUN.rpartition("-seed") == (
+            settings.RUN[:-6], "-seed", str(settings.SEED)) and settings.RUN[:-6] in tables.EXPERIMENTS
+        stored = tables.RESULTS / settings.RUN / "settings.json"
+        if stored.exists():
+            compared += 1
+            for name, value in json.loads(stored.read_text())["settings"].items():
+                ours = getattr(settings, name)
+                assert name == "KEEP" or value == (list(ours) if isinstance(ours, tuple) else ours), (stored, name)
+    assert len(set(runs)) == len(runs) and compared >= 5
+    if option:  # every packed run is made by the script
+        assert {path.parent.name for path in PACKED} <= set(runs)
+
+
+def test_released_area_centres_are_of_the_composite():
+    centres = read_centres(ROOT / "datasets" / "released_area_centres.csv")
+    clips = pd.read_csv(ROOT / "datasets" / "megc2019.csv", dtype=str)
+    assert len(centres) == len(clips) == 442
+    assert {name.partition("_")[0] for name in centres} == set(clips["subject"])
+
+
 def test_paired_test_finds_what_is_there(monkeypatch):
     random = np.random.default_rng(0)
     subjects, labels = np.repeat(np.arange(40).astype(str), 6), random.integers(0, 3, 240)
@@ -89,10 +127,11 @@ def test_paired_test_finds_what_is_there(monkeypatch):
 
     made = {"good": [table(0.9)], "also good": [table(0.9)], "bad": [table(0.6), table(0.6)]}
     monkeypatch.setattr(tables, "predictions", lambda name, choice: made[name])
-    monkeypatch.setattr(tables, "PAIRS", [("good", "bad"), ("also good", "good"), ("good", "good")])
     monkeypatch.setattr(tables, "NAMES", {name: name for name in made})
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in tables.pair_table().splitlines()[2:5]]
-    differences, p, corrected = ([float(row[column]) for row in rows] for column in (1, 3, 4))
+    text = tables.pair_table([("good", "bad"), ("also good", "good"), ("good", "good")])
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()[2:5]]
+    differences = [float(row[1].split()[0]) for row in rows]
+    p, corrected = zip(*(map(float, row[2].split(" / ")) for row in rows))
     assert differences[0] > 0.2 and p[0] < 0.001 and corrected[0] == pytest.approx(3 * p[0], abs=2e-4)
     assert abs(differences[1]) < 0.06 and p[1] > 0.05 and corrected[1] == pytest.approx(min(1, 2 * p[1]), abs=2e-4)
     assert differences[2] == 0 and p[2] == corrected[2] == 1
