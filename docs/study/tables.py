@@ -15,6 +15,7 @@ from docs.study.summarise import summarise
 from evaluation import (
     CHOICES,
     PUBLISHED,
+    choose_epochs,
     confusion_scores,
     confusions,
     markdown,
@@ -117,6 +118,25 @@ def choice_table():
     return markdown(pd.DataFrame(rows))
 
 
+def epochs_table():
+    """UF1 of Full, `last` / `best`, had the training ended after so many epochs; the mean over seeds."""
+    rows = []
+    for name in ("STSTNet", "STSTNet-control", *(f"{size}{kind}" for size in SIZES for kind in ("", "-control"))):
+        row = {"": EXPERIMENTS[name]}
+        for folder in runs(name):
+            with np.load(folder / "epochs.npz") as run:
+                predicted, labels, subjects = run["predicted"], run["labels"].astype(int), run["subjects"]
+            for epochs in (n for n in (10, 25, 50, 100, 200, 400, 800) if n <= len(predicted)):
+                chosen = choose_epochs(np.eye(3)[predicted[:epochs]], labels, subjects, "best")
+                row.setdefault(f"{epochs} epochs", []).append([
+                    unweighted_scores(labels, predicted[epochs - 1])[0],
+                    unweighted_scores(labels, predicted[chosen, np.arange(len(labels))])[0]])
+        if len(row) > 1:
+            rows.append(row)
+    return markdown(pd.DataFrame(rows).map(lambda cell: cell if isinstance(cell, str) else "–" if np.ndim(cell) == 0
+                                           else " / ".join(f"{uf1:.4f}" for uf1 in np.mean(cell, axis=0))))
+
+
 def subject_counts(name, choice):
     """-> confusion counts [seeds, subjects, 3, 3] and what they are of; (None, None) where there are no runs."""
     tables = predictions(name, choice)
@@ -200,14 +220,17 @@ def pair_table(pairs):
 
 
 def figures():
+    """curves.png: a panel for STSTNet and for each size of HTNet, a line for each experiment."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    for axis, model in zip(figure.subplots(1, 2), ("STSTNet", "HTNet")):
-        for name, meaning in EXPERIMENTS.items():
-            if not name.startswith(model) or not (files := [folder / "epochs.npz" for folder in runs(name)
-                                                            if (folder / "epochs.npz").exists()]):
-                continue
+    panels = {}
+    for name, meaning in EXPERIMENTS.items():
+        if files := [folder / "epochs.npz" for folder in runs(name)]:
+            size = "HTNet, dim 64" if name.startswith("HTNet-dim64") else name.partition("-")[0]
+            panels.setdefault(size, []).append((name, meaning, files))
+    figure = Figure(figsize=(5.5 * len(panels), 6), layout="constrained")
+    for axis, (title, experiments) in zip(figure.subplots(1, len(panels)), panels.items()):
+        for name, meaning, files in experiments:
             curves = []
             for file in files:
                 with np.load(file) as run:
@@ -220,8 +243,8 @@ def figures():
                 axis.fill_between(epochs, np.min(curves, axis=0), np.max(curves, axis=0), alpha=0.2,
                                   color=line.get_color())
         axis.axhline(1 / 3, color="grey", linewidth=0.5, linestyle=":")
-        axis.set(xlabel="epoch", ylabel="held-out UF1, all subjects at the same epoch", title=model, ylim=(0.1, 0.9))
-        axis.legend(fontsize=7, loc="lower right")
+        axis.set(xlabel="epoch", ylabel="held-out UF1, all subjects at the same epoch", title=title, ylim=(0.15, 0.8))
+        axis.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.11), ncols=2)
     figure.savefig(FIGURES / "curves.png", dpi=110)
 
 
@@ -229,7 +252,7 @@ def all_tables():
     """{name in the text: markdown}"""
     check_names()
     scores = {name: score_table(name) for name in EXPERIMENTS if runs(name)}
-    return scores | {"scores": "\n\n".join(scores.values()), "choice": choice_table(),
+    return scores | {"scores": "\n\n".join(scores.values()), "choice": choice_table(), "epochs": epochs_table(),
                      "side by side": side_by_side(), **{family: pair_table(pairs) for family, pairs in PAIRS.items()}}
 
 
@@ -249,4 +272,4 @@ if __name__ == "__main__":
     for document in DOCUMENTS:
         write_text(document, filled(document.read_text(encoding="utf-8"), made))
     figures()
-    print("\n\n".join(made[name] for name in ("scores", "choice", "side by side", *PAIRS)))
+    print("\n\n".join(made[name] for name in ("scores", "choice", "epochs", "side by side", *PAIRS)))
