@@ -87,13 +87,17 @@ def test_heads_that_divide_dim_are_one_network_at_one_token_per_block():
 
     def logits(heads):
         torch.manual_seed(0)
-        return HTNet(**SMALL | dict(dim=32, heads=heads))(images)  # 32 as 256: 1, 2, 4 divide it, 3, 5, 6 do not
+        return HTNet(**SMALL | dict(dim=16, heads=heads))(images)
+
+    def widths(dim):  # inside the first level's attention; the other levels' are twice and four times as wide
+        return [heads * (dim // heads) for heads in range(1, 7)]
 
     same = logits(1)
     assert torch.equal(logits(2), same) and torch.equal(logits(4), same)
-    assert torch.equal(logits(3), logits(5)) and not torch.equal(logits(3), same)  # inner width 30 for both
-    widths = [heads * (256 // heads) for heads in range(1, 7)]
-    assert widths == [256, 256, 255, 256, 255, 252]
+    assert torch.equal(logits(3), logits(5)) and not torch.equal(logits(3), same)
+    assert not any(torch.equal(logits(6), logits(heads)) for heads in (1, 3))
+    # so they do at dim 256, where the same ones are equally wide
+    assert widths(256) == [256, 256, 255, 256, 255, 252] and widths(16) == [16, 16, 15, 16, 15, 12]
 
 
 def test_two_by_two_aggregation_is_the_convolution():

@@ -2,7 +2,6 @@
 
     python -m docs.study.svm                       prints a table; needs the databases in datasets/
     python -m docs.study.svm --output docs/results  also writes <output>/SVM-<variant>/predictions.csv
-    python -m docs.study.svm --datasets OTHER --output docs/results --suffix=-other
 """
 import argparse
 from pathlib import Path
@@ -18,6 +17,8 @@ import facial_areas
 import loso
 from composite_dataset import BadInput, load_composite, normalized
 from evaluation import groups, markdown, unweighted_scores, write_text
+
+RELEASED = Path(__file__).parents[2] / "datasets" / "released_area_centres.csv"
 
 
 def features(composite, maps, side, centres):
@@ -41,27 +42,29 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--datasets", type=Path, default="datasets")
     parser.add_argument("--output", type=Path)
-    parser.add_argument("--suffix", default="")
     arguments = parser.parse_args()
     composite = load_composite(arguments.datasets)
-    centres = facial_areas.composite_centres(composite, arguments.datasets / "facial_areas.csv", print)
+    variants = {"whole-{maps}-7": (7, None), "whole-{maps}-14": (14, None), "areas-{maps}-14": (
+        14, facial_areas.composite_centres(composite, arguments.datasets / "facial_areas.csv", print))}
+    released = facial_areas.read_centres(RELEASED)
+    if set(composite.names) <= set(released):
+        variants["areas-{maps}-14-released"] = 14, np.stack([released[name] for name in composite.names])
     rows = []
-    for images, chosen in (("whole", None), ("areas", centres)):
+    for pattern, (side, centres) in variants.items():
         for maps in ("pixels", "normalized"):
-            for side in (7, 14):
-                variant = f"{images}-{maps}-{side}{arguments.suffix}"
-                predicted = held_out_predictions(composite, features(composite, maps, side, chosen))
-                rows.append({"variant": variant} | {
-                    group: " / ".join(f"{score:.4f}" for score in
-                                      unweighted_scores(composite.labels[mask], predicted[mask]))
-                    for group, mask in groups(composite.databases).items()})
-                if arguments.output:
-                    folder = arguments.output / f"SVM-{variant}"
-                    folder.mkdir(parents=True, exist_ok=True)
-                    table = pd.DataFrame({"name": composite.names, "database": composite.databases,
-                                          "subject": composite.subjects, "label": composite.labels,
-                                          "prediction": predicted})
-                    write_text(folder / "predictions.csv", table.to_csv(index=False))
+            variant = pattern.format(maps=maps)
+            predicted = held_out_predictions(composite, features(composite, maps, side, centres))
+            rows.append({"variant": variant} | {
+                group: " / ".join(f"{score:.4f}" for score in
+                                  unweighted_scores(composite.labels[mask], predicted[mask]))
+                for group, mask in groups(composite.databases).items()})
+            if arguments.output:
+                folder = arguments.output / f"SVM-{variant}"
+                folder.mkdir(parents=True, exist_ok=True)
+                table = pd.DataFrame({"name": composite.names, "database": composite.databases,
+                                      "subject": composite.subjects, "label": composite.labels,
+                                      "prediction": predicted})
+                write_text(folder / "predictions.csv", table.to_csv(index=False))
     print(markdown(pd.DataFrame(rows)))
 
 

@@ -3,14 +3,18 @@
     python -m docs.study.tables
 
 Runs lie in docs/results/<experiment>-seed<N>/ (`pack.py`), support vector machines' predictions in SVM-<variant>/.
-In the text, what stands between `<!-- tables: NAME -->` and `<!-- end -->` is replaced.
+In the text, what stands between `<!-- tables: NAME -->` and `<!-- end -->` is replaced, and the number after
+`<!-- uf1 RUNS/CHOICE -->` or `<!-- uf1 RUNS/CHOICE - RUNS/CHOICE -->` (Full, the mean over seeds).
 """
 import re
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from docs.study import run
+from docs.study.paired import compared, drawn_subjects, holm, interval, resampled, scores
 from docs.study.summarise import summarise
 from evaluation import (
     CHOICES,
@@ -18,6 +22,7 @@ from evaluation import (
     choose_epochs,
     confusion_scores,
     confusions,
+    groups,
     markdown,
     unweighted_scores,
     write_text,
@@ -25,42 +30,42 @@ from evaluation import (
 
 ROOT = Path(__file__).parents[2]
 RESULTS, FIGURES = ROOT / "docs" / "results", ROOT / "docs" / "study"
-DRAWS = 10_000
-HTNETS = {  # what follows "HTNet" or "HTNet-dim64" in a run's name
-    "": "", "-released": ", the released area centres", "-order012": ", classes in the order 0, 1, 2",
-    "-shuffle": ", shuffled every epoch", "-two": ", two hierarchies", "-normalized": ", maps centred and scaled",
-    "-control": ", training labels permuted"}
+SIZES = {"HTNet": "HTNet", "HTNet-dim64": "HTNet, dim 64"}
+HTNETS = {  # what follows "HTNet" or "HTNet-dim64" in a run's name; "order 210": classes in the order 2, 1, 0
+    "": "order 210", "-released": "order 210, released centres", "-order012": "order 012", "-shuffle": "shuffled",
+    "-two": "order 210, two hierarchies", "-normalized": "order 210, centred and scaled",
+    "-control": "order 210, permuted labels"}
 EXPERIMENTS = {  # a run's name without its seed: what it is
-    "STSTNet": "STSTNet, classes in the order 0, 1, 2",
-    "STSTNet-order210": "STSTNet, classes in the order 2, 1, 0",
-    "STSTNet-normalized": "STSTNet, maps centred and scaled",
-    "STSTNet-control": "STSTNet, training labels permuted",
-    **{f"HTNet{kind}": f"HTNet, the paper's settings{meaning}" for kind, meaning in HTNETS.items()},
-    "HTNet-two-dim516": "HTNet, two hierarchies, dim 516",
-    **{f"HTNet-dim64{kind}": f"HTNet, dim 64{meaning}" for kind, meaning in HTNETS.items()},
-    "HTNet-dim64-float32": "HTNet, dim 64, in float32",
-    "HTNet-dim64-two-dim129": "HTNet, dim 129, two hierarchies",
-    **{f"HTNet-dim{dim}": f"HTNet, dim {dim}" for dim in (56, 112, 196, 392, 512)},
+    "STSTNet": "STSTNet, order 012",
+    "STSTNet-order210": "STSTNet, order 210",
+    "STSTNet-normalized": "STSTNet, order 012, centred and scaled",
+    "STSTNet-control": "STSTNet, order 012, permuted labels",
+    **{f"{size}{kind}": f"{name}, {meaning}" for size, name in SIZES.items() for kind, meaning in HTNETS.items()},
+    "HTNet-two-dim516": "HTNet, dim 516, order 210, two hierarchies",
+    "HTNet-dim64-two-dim129": "HTNet, dim 129, order 210, two hierarchies",
+    "HTNet-dim64-float32": "HTNet, dim 64, order 210, in float32",
+    "HTNet-dim64-epochs300": "HTNet, dim 64, order 210, 300 epochs",
+    **{f"HTNet-dim{dim}": f"HTNet, dim {dim}, order 210" for dim in (56, 112, 196, 392, 512)},
 }
-SVMS = {"SVM-whole-pixels-7": "SVM, whole maps at 7×7, pixels",
-        "SVM-whole-pixels-14": "SVM, whole maps at 14×14, pixels",
-        "SVM-whole-normalized-7": "SVM, whole maps at 7×7, centred and scaled",
-        "SVM-whole-normalized-14": "SVM, whole maps at 14×14, centred and scaled",
-        "SVM-areas-pixels-14": "SVM, four areas at 7×7 each, pixels",
-        "SVM-areas-normalized-14": "SVM, four areas at 7×7 each, centred and scaled",
-        "SVM-areas-normalized-14-released": "SVM, four areas at 7×7 each, centred and scaled, released centres"}
-README_HTNET = "HTNet-dim64"  # where HTNet's published figures stand beside ours
+SVMS = {f"SVM-{images}-{maps}-{side}": f"SVM, {where}{scaled}"
+        for images, side, where in (("whole", 7, "whole maps at 7×7"), ("whole", 14, "whole maps at 14×14"),
+                                    ("areas", 14, "four areas at 7×7 each"),
+                                    ("areas", "14-released", "four areas at 7×7 each, released centres"))
+        for maps, scaled in (("pixels", ""), ("normalized", ", centred and scaled"))}
 PIXELS_SVM, SCALED_SVM = "SVM-whole-pixels-14", "SVM-whole-normalized-14"
-SIZES = ("HTNet", "HTNet-dim64")
+NAMES = EXPERIMENTS | SVMS
+README_HTNET = "HTNet-dim64"  # where HTNet's published figures stand beside ours
 PAIRS = {  # family of comparisons, each corrected for its own number: the pairs
-    "methods": [*((size, other) for size in SIZES for other in ("STSTNet", PIXELS_SVM)), ("STSTNet", PIXELS_SVM),
+    "methods": [*((size, other) for size in SIZES for other in ("STSTNet", "STSTNet-order210", PIXELS_SVM)),
+                *((f"{size}-order012", "STSTNet") for size in SIZES), ("STSTNet", PIXELS_SVM),
                 *((f"{size}-normalized", other) for size in SIZES for other in ("STSTNet-normalized", SCALED_SVM)),
                 ("STSTNet-normalized", SCALED_SVM)],
     "recipe": [*((f"{size}{kind}", size) for size in SIZES
-                 for kind in ("-released", "-order012", "-shuffle", "-two", "-two-dim129", "-two-dim516", "-normalized")
-                 if f"{size}{kind}" in EXPERIMENTS),
-               ("STSTNet-order210", "STSTNet"), ("STSTNet-normalized", "STSTNet"), (SCALED_SVM, PIXELS_SVM)]}
-NAMES = EXPERIMENTS | SVMS
+                 for kind in ("-released", "-order012", "-shuffle", "-two", "-two-dim129", "-two-dim516", "-normalized",
+                              "-epochs300") if f"{size}{kind}" in EXPERIMENTS),
+               ("STSTNet-order210", "STSTNet"), ("STSTNet-normalized", "STSTNet"), (SCALED_SVM, PIXELS_SVM)],
+    "seeds": [*((f"{name}-seed{a}", f"{name}-seed{b}") for name in ("STSTNet", *SIZES)
+                for a, b in combinations((1, 2, 3), 2)), ("HTNet-dim64-float32-seed1", "HTNet-dim64-seed1")]}
 
 
 def check_names():
@@ -73,19 +78,22 @@ def check_names():
 
 
 def runs(experiment):
-    """The folders of an experiment's seeds."""
-    return sorted(folder for folder in RESULTS.glob(f"{experiment}-seed*")
-                  if re.fullmatch(rf"{re.escape(experiment)}-seed\d+", folder.name))
+    """The folders of an experiment's seeds; of one, where the name has a seed itself."""
+    return sorted(folder for folder in RESULTS.glob(f"{experiment}*")
+                  if re.fullmatch(rf"{re.escape(experiment)}(-seed\d+)?", folder.name))
+
+
+def label(name):
+    """What stands in a table: an experiment's number of seeds in brackets."""
+    name, _, seed = name.partition("-seed")
+    return NAMES[name] + (f", seed {seed}" if seed else f" ({len(runs(name))})" if name in EXPERIMENTS else "")
 
 
 def predictions(name, choice):
     """A list with a table per seed, indexed by the samples' names: subject, label, prediction under a choice."""
-    if name in SVMS:
-        folders, column = [RESULTS / name] * (RESULTS / name).exists(), "prediction"
-    else:
-        folders, column = runs(name), choice
+    column = "prediction" if name in SVMS else choice
     tables = [pd.read_csv(folder / "predictions.csv", dtype={"subject": str}).set_index("name").sort_index()
-              for folder in folders]
+              for folder in runs(name)]
     return [table.assign(prediction=table[column]) for table in tables]
 
 
@@ -100,20 +108,31 @@ def score_table(name):
     folders, model = runs(name), name.partition("-")[0]
     seeds = f"{len(folders)} seeds, mean ± standard deviation" if len(folders) > 1 else "one seed"
     table = summarise(folders)
-    for source, scores in PUBLISHED[model].items() if name in PUBLISHED or name == README_HTNET else ():
-        table.loc[len(table)] = [source, *(" / ".join(f"{score:.4f}" for score in scores[group])
+    for source, published in PUBLISHED[model].items() if name in PUBLISHED or name == README_HTNET else ():
+        table.loc[len(table)] = [source, *(" / ".join(f"{score:.4f}" for score in published[group])
                                            for group in table.columns[1:])]
     return f"**{EXPERIMENTS[name]}** ({seeds}; UF1 / UAR)\n\n{markdown(table)}"
+
+
+def uf1_of(name, choice):
+    return np.mean([unweighted_scores(table["label"], table["prediction"])[0] for table in predictions(name, choice)])
+
+
+def epochs_of(folder):
+    """-> held-out predictions [E, N], labels [N], subjects [N] of a packed run."""
+    with np.load(folder / "epochs.npz") as file:
+        return file["predicted"], file["labels"].astype(int), file["subjects"]
 
 
 def choice_table():
     """What choosing the epoch is worth: UF1 of Full under each choice, the mean over seeds, and the differences."""
     rows = []
-    for name, meaning in EXPERIMENTS.items():
+    for name in EXPERIMENTS:
         if runs(name):
-            uf1 = {choice: np.mean([unweighted_scores(table["label"], table["prediction"])[0]
-                                    for table in predictions(name, choice)]) for choice in CHOICES}
-            rows.append({"": meaning, "seeds": len(runs(name))} | {f"`{choice}`": uf1[choice] for choice in CHOICES}
+            uf1 = {choice: uf1_of(name, choice) for choice in CHOICES}
+            late = np.mean([pooled(*epochs_of(folder)[:2])[-10:] for folder in runs(name)])
+            rows.append({"": label(name)} | {f"`{choice}`": uf1[choice] for choice in CHOICES}
+                        | {"mean of the last 10 epochs": late}
                         | {f"`{choice}` − `last`": uf1[choice] - uf1["last"] for choice in ("others", "best")})
     return markdown(pd.DataFrame(rows))
 
@@ -121,20 +140,21 @@ def choice_table():
 def epochs_table():
     """UF1 of Full, `last` / `best`, had the training ended after so many epochs; the mean over seeds."""
     rows = []
-    for name in ("STSTNet", "STSTNet-control", *(f"{size}{kind}" for size in SIZES for kind in ("", "-control"))):
-        row = {"": EXPERIMENTS[name]}
-        for folder in runs(name):
-            with np.load(folder / "epochs.npz") as run:
-                predicted, labels, subjects = run["predicted"], run["labels"].astype(int), run["subjects"]
-            for epochs in (n for n in (10, 25, 50, 100, 200, 400, 800) if n <= len(predicted)):
+    for name in ("STSTNet", "STSTNet-control",
+                 *(f"{size}{kind}" for size in SIZES for kind in ("", "-epochs300", "-control"))):
+        row = {}
+        for folder in runs(name) if name in EXPERIMENTS else ():
+            predicted, labels, subjects = epochs_of(folder)
+            for epochs in (n for n in (10, 25, 50, 100, 200, 300, 400, 800) if n <= len(predicted)):
                 chosen = choose_epochs(np.eye(3)[predicted[:epochs]], labels, subjects, "best")
                 row.setdefault(f"{epochs} epochs", []).append([
                     unweighted_scores(labels, predicted[epochs - 1])[0],
                     unweighted_scores(labels, predicted[chosen, np.arange(len(labels))])[0]])
-        if len(row) > 1:
-            rows.append(row)
-    return markdown(pd.DataFrame(rows).map(lambda cell: cell if isinstance(cell, str) else "–" if np.ndim(cell) == 0
-                                           else " / ".join(f"{uf1:.4f}" for uf1 in np.mean(cell, axis=0))))
+        if row:
+            rows.append({"": label(name)} | {column: " / ".join(f"{uf1:.4f}" for uf1 in np.mean(pairs, axis=0))
+                                             for column, pairs in row.items()})
+    table = pd.DataFrame(rows).fillna("–")
+    return markdown(table[["", *sorted(table.columns[1:], key=lambda column: int(column.split()[0]))]])
 
 
 def subject_counts(name, choice):
@@ -149,58 +169,43 @@ def subject_counts(name, choice):
 
 
 def side_by_side():
-    """The mean over seeds under each epoch choice, with bootstrap intervals over subjects; best `last` first."""
+    """The mean over seeds under each epoch choice, with 95 % intervals; best `last` first."""
     rows = []
-    for name, meaning in NAMES.items():
+    for name in NAMES:
         if "control" in name or subject_counts(name, "last")[0] is None:
             continue
-        row = {"": f"{meaning} ({len(runs(name))})" if name in EXPERIMENTS else meaning}
+        row, random = {"": label(name)}, np.random.default_rng(0)
         for choice in CHOICES if name in EXPERIMENTS else ("last",):
             counts, _ = subject_counts(name, choice)
-            people = counts.shape[1]
-            drawn = np.random.default_rng(0).multinomial(people, np.full(people, 1 / people), size=2000)
-            drawn = np.concatenate([np.ones((1, people)), drawn])  # the first row: as observed
-            scores = np.mean([confusion_scores(np.tensordot(drawn, seed, 1)) for seed in counts], axis=0)
-            for score, values in zip(("UF1", "UAR"), scores):
-                low, high = np.percentile(values[1:], (2.5, 97.5))
-                row[f"{score}, `{choice}`"] = f"{values[0]:.4f} ({low:.3f}–{high:.3f})"
+            drawn = resampled(counts, drawn_subjects(counts.shape[1], random), random)
+            for score, value, values in zip(("UF1", "UAR"), scores(counts), drawn):
+                low, high = interval(values)
+                row[f"{score}, `{choice}`"] = f"{value:.4f} ({low:.3f}–{high:.3f})"
         rows.append(row)
     columns = ["", *(f"UF1, `{choice}`" for choice in CHOICES), "UAR, `last`"]
     return markdown(pd.DataFrame(rows).sort_values("UF1, `last`", ascending=False)[columns].fillna("–"))
 
 
-def compared(a, b):
-    """Confusion counts of two methods -> difference of their mean UF1, its 95 % bootstrap interval, p; over subjects.
-
-    Where one has more seeds than the other, the first ones count; a single one is compared with each of the other's.
-    """
-    seeds = max(len(a), len(b)) if min(len(a), len(b)) == 1 else min(len(a), len(b))
-    a, b = (np.broadcast_to(counts, (seeds, *counts.shape[1:])) if len(counts) == 1 else counts[:seeds]
-            for counts in (a, b))
-    people, random = a.shape[1], np.random.default_rng(0)
-
-    def difference(weights_of_a, weights_of_b):  # [draws, subjects], how often each subject's a and b count for a
-        return np.mean([confusion_scores(np.tensordot(weights_of_a, x, 1) + np.tensordot(weights_of_b, y, 1))[0]
-                        - confusion_scores(np.tensordot(weights_of_a, y, 1) + np.tensordot(weights_of_b, x, 1))[0]
-                        for x, y in zip(a, b)], axis=0)
-
-    ones = np.ones((1, people))
-    observed = difference(ones, 0 * ones)[0]
-    # Under the null hypothesis it does not matter which of the two methods a subject's predictions came from.
-    kept = random.integers(0, 2, (DRAWS, people))
-    p = (1 + np.sum(np.abs(difference(kept, 1 - kept)) >= abs(observed) - 1e-12)) / (1 + DRAWS)
-    drawn = random.multinomial(people, np.full(people, 1 / people), size=2000)
-    return observed, np.percentile(difference(drawn, 0 * drawn), (2.5, 97.5)), p
+def machine_table():
+    """The support vector machines' UF1 / UAR in each database."""
+    rows = []
+    for name, meaning in SVMS.items():
+        for table in predictions(name, "last"):
+            rows.append({"": meaning} | {
+                group: " / ".join(f"{score:.4f}" for score in
+                                  unweighted_scores(table["label"][mask], table["prediction"][mask]))
+                for group, mask in groups(table["database"].to_numpy()).items()})
+    return markdown(pd.DataFrame(rows))
 
 
 def pair_table(pairs):
-    """Paired comparisons under each epoch choice, with Holm's correction for their number.
+    """Paired comparisons; p and p after Holm's correction for the rows, where the epoch is not the test subject's.
 
     A support vector machine, which has no epochs, keeps its predictions under every choice.
     """
     rows = []
     for one, other in pairs:
-        row = {"": f"{NAMES[one]} − {NAMES[other]}"}
+        row = {"": None}
         for choice in CHOICES:
             (a, samples), (b, others_samples) = subject_counts(one, choice), subject_counts(other, choice)
             if a is None or b is None:
@@ -208,15 +213,26 @@ def pair_table(pairs):
             if not samples.equals(others_samples):
                 raise SystemExit(f"{one} and {other} are not of the same samples.")
             observed, (low, high), p = compared(a, b)
-            row |= {f"UF1, `{choice}`": f"{observed:+.4f} ({low:+.3f} to {high:+.3f})", f"p / Holm, `{choice}`": p}
+            row |= {"": f"{label(one)} − {label(other)}",
+                    f"UF1, `{choice}`": f"{observed + 0.0:+.4f} ({low:+.3f} to {high:+.3f})"}
+            row |= {f"p / Holm, `{choice}`": p} if choice != "best" else {}
         else:
             rows.append(row)
     table = pd.DataFrame(rows)
-    for column in (f"p / Holm, `{choice}`" for choice in CHOICES):
-        order = table[column].sort_values().index
-        holm = (table[column][order] * np.arange(len(order), 0, -1)).cummax().clip(upper=1)
-        table[column] = [f"{p:.4f} / {corrected:.4f}" for p, corrected in zip(table[column], holm[table.index])]
+    for column in table.columns[table.columns.str.startswith("p /")]:
+        table[column] = [f"{p:.4f} / {corrected:.4f}" for p, corrected in zip(table[column], holm(table[column]))]
     return markdown(table)
+
+
+def open_table(narrow):
+    """The trainings of `run.py` that are not packed yet."""
+    rows = {}
+    for name, _ in run.trainings(narrow):
+        if not runs(name):
+            experiment, _, seed = name.partition("-seed")
+            rows.setdefault(experiment, []).append(seed)
+    return markdown(pd.DataFrame([{"open": f"`{name}`", "what": EXPERIMENTS[name], "seeds": ", ".join(seeds)}
+                                  for name, seeds in rows.items()], columns=["open", "what", "seeds"]))
 
 
 def figures():
@@ -251,20 +267,28 @@ def figures():
 def all_tables():
     """{name in the text: markdown}"""
     check_names()
-    scores = {name: score_table(name) for name in EXPERIMENTS if runs(name)}
-    return scores | {"scores": "\n\n".join(scores.values()), "choice": choice_table(), "epochs": epochs_table(),
-                     "side by side": side_by_side(), **{family: pair_table(pairs) for family, pairs in PAIRS.items()}}
+    each = {name: score_table(name) for name in EXPERIMENTS if runs(name)}
+    return each | {"scores": "\n\n".join(each.values()), "choice": choice_table(), "epochs": epochs_table(),
+                   "side by side": side_by_side(), "machines": machine_table(),
+                   **{family: pair_table(pairs) for family, pairs in PAIRS.items()},
+                   "open, narrow": open_table(True), "open": open_table(False)}
 
 
 DOCUMENTS = (ROOT / "docs" / "reproduction.md", ROOT / "README.md")
+NUMBER = r"(<!-- uf1 (\S+)/(\w+)(?: - (\S+)/(\w+))? -->\n?)(-?[\d.]*\d)"
 
 
 def filled(text, tables):
-    """The text with every `<!-- tables: NAME -->` part replaced."""
+    """The text with every `<!-- tables: NAME -->` part and every marked number replaced."""
     for name in re.findall(r"<!-- tables: (.+?) -->", text):
         text = re.sub(rf"(<!-- tables: {name} -->\n).*?(<!-- end -->)",
                       lambda match, name=name: f"{match[1]}\n{tables[name]}\n\n{match[2]}", text, flags=re.DOTALL)
-    return text
+
+    def number(match):
+        mark, one, choice, other, others_choice, _ = match.groups()
+        return f"{mark}{uf1_of(one, choice) - (uf1_of(other, others_choice) if other else 0):.3f}"
+
+    return re.sub(NUMBER, number, text)
 
 
 if __name__ == "__main__":
@@ -272,4 +296,4 @@ if __name__ == "__main__":
     for document in DOCUMENTS:
         write_text(document, filled(document.read_text(encoding="utf-8"), made))
     figures()
-    print("\n\n".join(made[name] for name in ("scores", "choice", "epochs", "side by side", *PAIRS)))
+    print("\n\n".join(made[name] for name in re.findall("<!-- tables: (.+?) -->", DOCUMENTS[0].read_text("utf-8"))))

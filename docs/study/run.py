@@ -1,0 +1,91 @@
+"""Every training of the study, the most important first. A run that was stopped goes on, a finished one is left alone.
+
+    python -m docs.study.run              at the paper's settings: needs a CUDA GPU
+    python -m docs.study.run --narrow     dim 64 and 100 epochs, on two CPU cores: fifteen to thirty minutes an HTNet
+    python -m docs.study.run --print      only prints the commands
+"""
+import argparse
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from composite_dataset import INDEX_NAME
+
+ROOT = Path(__file__).parents[2]
+DATASETS, RELEASED = Path("datasets"), Path("results") / "datasets-released"
+NARROW = ["--dim", 64, "--epochs", 100, "--precision", "bf16", "--threads", 1]
+TWO = ["--num_hierarchies", 2, "--block_repeats", "2,10"]
+
+
+def trainings(narrow):
+    """[(run, its options)]; what else is the same for all is in `command`."""
+    size, options, same_size = ("-dim64", NARROW, 129) if narrow else ("", [], 516)
+    seeds = (1, 2, 3)
+
+    def htnet(kind, *more, seed=1):
+        return f"HTNet{size}{kind}-seed{seed}", [*options, *more, "--seed", seed]
+
+    def ststnet(kind="", *more, seed=1):
+        return f"STSTNet{kind}-seed{seed}", ["--model", "STSTNet", *more, "--seed", seed]
+
+    runs = [
+        *(htnet("", seed=seed) for seed in seeds),
+        *(htnet("-released", "--datasets", RELEASED, seed=seed) for seed in seeds),
+        *(ststnet(seed=seed) for seed in seeds),
+        htnet("-order012", "--class_order", "0,1,2"), ststnet("-order210", "--class_order", "2,1,0"),
+        htnet("-shuffle", "--shuffle", True),
+        *(htnet("-two", *TWO, seed=seed) for seed in seeds),
+        htnet(f"-two-dim{same_size}", *TWO, "--dim", same_size),  # of about the same size as three hierarchies
+        htnet("-control", "--shuffle_labels", True), ststnet("-control", "--shuffle_labels", True),
+        htnet("-normalized", "--normalize", True), ststnet("-normalized", "--normalize", True)]
+    if narrow:
+        return [*runs, htnet("-float32", "--precision", "float32"), htnet("-epochs300", "--epochs", 300)]
+    return runs + [htnet(f"-dim{dim}", "--dim", dim, seed=seed) for dim in (56, 112, 196, 392, 512) for seed in seeds]
+
+
+def command(run, options, narrow):
+    """The training's command line as a list of str; narrow HTNets take two processes."""
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--"] if narrow and run[0] == "H" else []
+    return ["python", *launch, "main_HTNet.py", "--train", "True", "--keep", "none", "--run", run, *map(str, options)]
+
+
+def with_released_centres():
+    """RELEASED: the databases once more, as links, with the released code's area centres in place of dlib's."""
+    (ROOT / RELEASED).mkdir(parents=True, exist_ok=True)
+    for path in (ROOT / DATASETS).iterdir():
+        link = ROOT / RELEASED / path.name
+        if path.name != "facial_areas.csv" and not link.exists():
+            link.symlink_to(path.resolve(), target_is_directory=path.is_dir())
+    shutil.copyfile(ROOT / DATASETS / "released_area_centres.csv", ROOT / RELEASED / "facial_areas.csv")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--narrow", action="store_true")
+    parser.add_argument("--print", action="store_true")
+    arguments = parser.parse_args()
+    commands = [command(run, options, arguments.narrow) for run, options in trainings(arguments.narrow)]
+    if arguments.print:
+        print("\n".join(map(shlex.join, commands)))
+        return
+    if not (ROOT / DATASETS / INDEX_NAME).exists():
+        sys.exit(f"docs.study.run: {DATASETS} holds no composite: put the databases there first (README, Data).")
+    with_released_centres()
+    failed = []
+    for line in commands:
+        status = subprocess.run([sys.executable, *line[1:]], cwd=ROOT).returncode
+        if status == 130:  # stopped from the keyboard
+            sys.exit(status)
+        if status:  # it has said why; the others go on
+            failed.append(shlex.join(line))
+    if failed:
+        sys.exit("\n".join(["These failed:", *failed]))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
