@@ -77,6 +77,19 @@ def test_every_table_and_number_of_the_text_is_recomputed():
         assert not unknown, document
 
 
+def test_figure(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "FIGURES", tmp_path)
+    tables.figures()
+    assert (tmp_path / "curves.png").stat().st_size > 20_000
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    for seed, epochs in ((1, 2), (2, 3)):
+        (tmp_path / f"STSTNet-seed{seed}").mkdir()
+        np.savez(tmp_path / f"STSTNet-seed{seed}" / "epochs.npz", predicted=np.zeros((epochs, 4), np.uint8),
+                 labels=[0, 1, 2, 0])
+    with pytest.raises(SystemExit, match="STSTNet have different numbers of epochs"):
+        tables.figures()
+
+
 def test_a_marked_number_is_the_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
     for name, predicted in (("STSTNet-seed1", [0, 1, 2, 0]), ("STSTNet-seed2", [0, 1, 2, 2]),
