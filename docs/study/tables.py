@@ -245,7 +245,7 @@ def figures():
             size = "HTNet, dim 64" if name.startswith("HTNet-dim64") else name.partition("-")[0]
             panels.setdefault(size, []).append((name, meaning, files))
     figure = Figure(figsize=(5.5 * len(panels), 6), layout="constrained")
-    for axis, (title, experiments) in zip(figure.subplots(1, len(panels)), panels.items()):
+    for axis, (title, experiments) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
         for name, meaning, files in experiments:
             curves = []
             for file in files:
