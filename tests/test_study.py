@@ -85,7 +85,7 @@ def test_figure(tmp_path, monkeypatch):
     for seed, epochs in ((1, 2), (2, 3)):
         (tmp_path / f"STSTNet-seed{seed}").mkdir()
         np.savez(tmp_path / f"STSTNet-seed{seed}" / "epochs.npz", predicted=np.zeros((epochs, 4), np.uint8),
-                 labels=[0, 1, 2, 0])
+                 labels=[0, 1, 2, 0], subjects=list("1122"))
     with pytest.raises(SystemExit, match="STSTNet have different numbers of epochs"):
         tables.figures()
 

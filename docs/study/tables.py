@@ -241,16 +241,13 @@ def figures():
 
     panels = {}
     for name, meaning in EXPERIMENTS.items():
-        if files := [folder / "epochs.npz" for folder in runs(name)]:
-            size = "HTNet, dim 64" if name.startswith("HTNet-dim64") else name.partition("-")[0]
-            panels.setdefault(size, []).append((name, meaning, files))
+        if runs(name):
+            size = SIZES["HTNet-dim64"] if name.startswith("HTNet-dim64") else name.partition("-")[0]
+            panels.setdefault(size, []).append((name, meaning))
     figure = Figure(figsize=(5.5 * len(panels), 6), layout="constrained")
     for axis, (title, experiments) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
-        for name, meaning, files in experiments:
-            curves = []
-            for file in files:
-                with np.load(file) as run:
-                    curves.append(pooled(run["predicted"], run["labels"].astype(int)))
+        for name, meaning in experiments:
+            curves = [pooled(*epochs_of(folder)[:2]) for folder in runs(name)]
             if len({len(curve) for curve in curves}) > 1:
                 raise SystemExit(f"The runs of {name} have different numbers of epochs.")
             epochs, mean = np.arange(1, len(curves[0]) + 1), np.mean(curves, axis=0)
