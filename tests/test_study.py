@@ -64,7 +64,6 @@ def test_every_table_and_number_of_the_text_is_recomputed():
     exact = {f"{score:.4f}" for sources in PUBLISHED.values() for groups in sources.values()
              for scores in groups.values() for score in scores}
     exact |= set(re.findall(r"\b0\.\d{4}\b", "\n".join(made.values())))
-    exact |= {"0.76", "0.77", "0.73", "0.74"}  # the independent run of the support vector machine on the four areas
     for document in tables.DOCUMENTS:
         text = document.read_text(encoding="utf-8")
         assert "<!-- tables: " in text and tables.filled(text, made) == text
@@ -149,6 +148,10 @@ def test_trainings_are_made_one_after_the_other(tmp_path, monkeypatch):
     (tmp_path / "main_HTNet.py").write_text("import sys; print(*sys.argv[1:], file=open('log.txt', 'a'))\n"
                                             "sys.exit('-shuffle-seed1' in ' '.join(sys.argv))")
     monkeypatch.setattr("sys.argv", ["run"])
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(SystemExit, match="no CUDA GPU"):
+        run.main()
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     for _ in range(2):
         with pytest.raises(SystemExit, match="(?s)These failed:.*HTNet-shuffle-seed1") as error:
             run.main()
@@ -181,8 +184,7 @@ def test_paired_test_finds_what_is_there(monkeypatch):
     monkeypatch.setattr(tables, "label", str)
     text = tables.pair_table([("good", "bad"), ("also good", "good"), ("good", "good")])
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()[2:5]]
-    differences = [float(row[1].split()[0]) for row in rows]
-    p, corrected = zip(*(map(float, row[2].split(" / ")) for row in rows))
+    differences, p, corrected = ([float(row[column]) for row in rows] for column in (1, 3, 4))
     assert differences[0] > 0.2 and p[0] < 0.001 and corrected[0] == pytest.approx(3 * p[0], abs=2e-4)
     assert abs(differences[1]) < 0.06 and p[1] > 0.05 and corrected[1] == pytest.approx(min(1, 2 * p[1]), abs=2e-4)
     assert differences[2] == 0 and p[2] == corrected[2] == 1
@@ -200,7 +202,7 @@ def pooled_uf1(counts):
 
 
 @given(st.integers(0, 10_000), st.integers(1, 3), st.integers(1, 3))
-@settings(max_examples=8)
+@settings(max_examples=8, deadline=None)
 def test_compared_is_of_the_means_over_seeds(seed, seeds_of_a, seeds_of_b):
     random = np.random.default_rng(seed)
     a, b = (random.integers(0, 4, (seeds, 12, 3, 3)) for seeds in (seeds_of_a, seeds_of_b))

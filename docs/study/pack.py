@@ -20,6 +20,8 @@ REPORT = ("report.md", "predictions.csv", "settings.json", "confusion_matrices.p
 
 def pack(run, target):
     """run: a folder results/<run>/ with all its folds finished; target: a folder that is made."""
+    if not (run / "report.md").exists():
+        sys.exit(f"{run} holds no report.md: name the folder of a finished run.")
     if "synthetic sample" in (run / "report.md").read_text(encoding="utf-8"):
         sys.exit(f"{run} is a run on the synthetic sample, which says nothing about the method.")
     table = pd.read_csv(run / "predictions.csv", dtype={"subject": str}).set_index("name")

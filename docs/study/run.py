@@ -5,11 +5,14 @@
     python -m docs.study.run --print      only prints the commands
 """
 import argparse
+import os
 import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import torch
 
 from composite_dataset import INDEX_NAME
 
@@ -70,6 +73,9 @@ def main():
     if arguments.print:
         print("\n".join(map(shlex.join, commands)))
         return
+    if not (arguments.narrow or torch.cuda.is_available()):
+        sys.exit("docs.study.run: there is no CUDA GPU, without which an HTNet takes days: give --narrow for dim 64 "
+                 "and 100 epochs, or --print to see the commands.")
     if not (ROOT / DATASETS / INDEX_NAME).exists():
         sys.exit(f"docs.study.run: {DATASETS} holds no composite: put the databases there first (README, Data).")
     with_released_centres()
@@ -87,5 +93,8 @@ def main():
 if __name__ == "__main__":
     try:
         main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # `--print | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         sys.exit(130)

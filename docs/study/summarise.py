@@ -32,4 +32,7 @@ def summarise(folders):
 if __name__ == "__main__":
     if len(sys.argv) < 3:
         sys.exit("Give the folders of two runs or more, each with a predictions.csv.")
+    for folder in sys.argv[1:]:
+        if not (Path(folder) / "predictions.csv").exists():
+            sys.exit(f"{folder} holds no predictions.csv: name the folder of a finished run.")
     print(f"{len(sys.argv) - 1} seeds, UF1 / UAR, mean ± standard deviation\n\n{markdown(summarise(sys.argv[1:]))}")

@@ -6,6 +6,7 @@ Runs lie in docs/results/<experiment>-seed<N>/ (`pack.py`), support vector machi
 In the text, what stands between `<!-- tables: NAME -->` and `<!-- end -->` is replaced, and the number after
 `<!-- uf1 RUNS/CHOICE -->` or `<!-- uf1 RUNS/CHOICE - RUNS/CHOICE -->` (Full, the mean over seeds).
 """
+import argparse
 import re
 from itertools import combinations
 from pathlib import Path
@@ -56,9 +57,11 @@ PIXELS_SVM, SCALED_SVM = "SVM-whole-pixels-14", "SVM-whole-normalized-14"
 NAMES = EXPERIMENTS | SVMS
 README_HTNET = "HTNet-dim64"  # where HTNet's published figures stand beside ours
 PAIRS = {  # family of comparisons, each corrected for its own number: the pairs
-    "methods": [*((size, other) for size in SIZES for other in ("STSTNet", "STSTNet-order210", PIXELS_SVM)),
+    "methods": [*((size, other) for size in SIZES
+                  for other in ("STSTNet", "STSTNet-order210", PIXELS_SVM, "SVM-areas-pixels-14")),
                 *((f"{size}-order012", "STSTNet") for size in SIZES), ("STSTNet", PIXELS_SVM),
-                *((f"{size}-normalized", other) for size in SIZES for other in ("STSTNet-normalized", SCALED_SVM)),
+                *((f"{size}-normalized", other) for size in SIZES
+                  for other in ("STSTNet-normalized", SCALED_SVM, "SVM-areas-normalized-14")),
                 ("STSTNet-normalized", SCALED_SVM)],
     "recipe": [*((f"{size}{kind}", size) for size in SIZES
                  for kind in ("-released", "-order012", "-shuffle", "-two", "-two-dim129", "-two-dim516", "-normalized",
@@ -114,47 +117,51 @@ def score_table(name):
     return f"**{EXPERIMENTS[name]}** ({seeds}; UF1 / UAR)\n\n{markdown(table)}"
 
 
-def uf1_of(name, choice):
-    return np.mean([unweighted_scores(table["label"], table["prediction"])[0] for table in predictions(name, choice)])
-
-
 def epochs_of(folder):
     """-> held-out predictions [E, N], labels [N], subjects [N] of a packed run."""
     with np.load(folder / "epochs.npz") as file:
         return file["predicted"], file["labels"].astype(int), file["subjects"]
 
 
+def uf1_of(name, choice):
+    """UF1 of Full, the mean over seeds; choice: one of CHOICES, or "common", each seed's best epoch for everybody."""
+    if choice == "common":
+        return np.mean([pooled(*epochs_of(folder)[:2]).max() for folder in runs(name)])
+    return np.mean([unweighted_scores(table["label"], table["prediction"])[0] for table in predictions(name, choice)])
+
+
 def choice_table():
-    """What choosing the epoch is worth: UF1 of Full under each choice, the mean over seeds, and the differences."""
+    """What choosing the epoch is worth: UF1 of Full under each choice, the mean over seeds, and without a choice."""
     rows = []
     for name in EXPERIMENTS:
         if runs(name):
-            uf1 = {choice: uf1_of(name, choice) for choice in CHOICES}
+            uf1 = {choice: uf1_of(name, choice) for choice in (*CHOICES, "common")}
             late = np.mean([pooled(*epochs_of(folder)[:2])[-10:] for folder in runs(name)])
+            losses = [np.load(folder / "epochs.npz")["losses"][-1] for folder in runs(name)]
             rows.append({"": label(name)} | {f"`{choice}`": uf1[choice] for choice in CHOICES}
-                        | {"mean of the last 10 epochs": late}
-                        | {f"`{choice}` − `last`": uf1[choice] - uf1["last"] for choice in ("others", "best")})
+                        | {"`best` − `last`": uf1["best"] - uf1["last"], "last 10 epochs": late,
+                           "best common epoch": uf1["common"], "training loss": np.mean(losses)})
     return markdown(pd.DataFrame(rows))
 
 
 def epochs_table():
     """UF1 of Full, `last` / `best`, had the training ended after so many epochs; the mean over seeds."""
-    rows = []
+    columns = {}
     for name in ("STSTNet", "STSTNet-control",
                  *(f"{size}{kind}" for size in SIZES for kind in ("", "-epochs300", "-control"))):
-        row = {}
+        cells = {}
         for folder in runs(name) if name in EXPERIMENTS else ():
             predicted, labels, subjects = epochs_of(folder)
             for epochs in (n for n in (10, 25, 50, 100, 200, 300, 400, 800) if n <= len(predicted)):
                 chosen = choose_epochs(np.eye(3)[predicted[:epochs]], labels, subjects, "best")
-                row.setdefault(f"{epochs} epochs", []).append([
+                cells.setdefault(epochs, []).append([
                     unweighted_scores(labels, predicted[epochs - 1])[0],
                     unweighted_scores(labels, predicted[chosen, np.arange(len(labels))])[0]])
-        if row:
-            rows.append({"": label(name)} | {column: " / ".join(f"{uf1:.4f}" for uf1 in np.mean(pairs, axis=0))
-                                             for column, pairs in row.items()})
-    table = pd.DataFrame(rows).fillna("–")
-    return markdown(table[["", *sorted(table.columns[1:], key=lambda column: int(column.split()[0]))]])
+        if cells:
+            columns[label(name)] = pd.Series({epochs: " / ".join(f"{uf1:.4f}" for uf1 in np.mean(pairs, axis=0))
+                                              for epochs, pairs in cells.items()})
+    table = pd.DataFrame(columns).sort_index().fillna("–")
+    return markdown(table.rename_axis("epochs").reset_index())
 
 
 def subject_counts(name, choice):
@@ -199,28 +206,28 @@ def machine_table():
 
 
 def pair_table(pairs):
-    """Paired comparisons; p and p after Holm's correction for the rows, where the epoch is not the test subject's.
+    """Paired comparisons: at the last epoch with interval, p, and p after Holm's correction for the rows.
 
     A support vector machine, which has no epochs, keeps its predictions under every choice.
     """
     rows = []
     for one, other in pairs:
-        row = {"": None}
+        results = {}
         for choice in CHOICES:
             (a, samples), (b, others_samples) = subject_counts(one, choice), subject_counts(other, choice)
             if a is None or b is None:
                 break
             if not samples.equals(others_samples):
                 raise SystemExit(f"{one} and {other} are not of the same samples.")
-            observed, (low, high), p = compared(a, b)
-            row |= {"": f"{label(one)} − {label(other)}",
-                    f"UF1, `{choice}`": f"{observed + 0.0:+.4f} ({low:+.3f} to {high:+.3f})"}
-            row |= {f"p / Holm, `{choice}`": p} if choice != "best" else {}
+            results[choice] = compared(a, b)
         else:
-            rows.append(row)
+            difference, (low, high), p = results["last"]
+            rows.append({"": f"{label(one)} − {label(other)}", "`last`": f"{difference:+.4f}",
+                         "95 %": f"{low:+.3f} to {high:+.3f}", "p": p, "p, Holm": None,
+                         "`others`": f"{results['others'][0]:+.4f}", "p, `others`": results["others"][2],
+                         "`best`": f"{results['best'][0]:+.4f}"})
     table = pd.DataFrame(rows)
-    for column in table.columns[table.columns.str.startswith("p /")]:
-        table[column] = [f"{p:.4f} / {corrected:.4f}" for p, corrected in zip(table[column], holm(table[column]))]
+    table["p, Holm"] = holm(table["p"])
     return markdown(table)
 
 
@@ -244,7 +251,7 @@ def figures():
         if runs(name):
             size = SIZES["HTNet-dim64"] if name.startswith("HTNet-dim64") else name.partition("-")[0]
             panels.setdefault(size, []).append((name, meaning))
-    figure = Figure(figsize=(5.5 * len(panels), 6), layout="constrained")
+    figure = Figure(figsize=(5.5 * len(panels), 7), layout="constrained")
     for axis, (title, experiments) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
         for name, meaning in experiments:
             curves = [pooled(*epochs_of(folder)[:2]) for folder in runs(name)]
@@ -257,7 +264,7 @@ def figures():
                                   color=line.get_color())
         axis.axhline(1 / 3, color="grey", linewidth=0.5, linestyle=":")
         axis.set(xlabel="epoch", ylabel="held-out UF1, all subjects at the same epoch", title=title, ylim=(0.15, 0.8))
-        axis.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.11), ncols=2)
+        axis.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.1))
     figure.savefig(FIGURES / "curves.png", dpi=110)
 
 
@@ -289,6 +296,7 @@ def filled(text, tables):
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     made = all_tables()
     for document in DOCUMENTS:
         write_text(document, filled(document.read_text(encoding="utf-8"), made))
