@@ -114,7 +114,7 @@ def score_table(name):
     table = summarise(folders)
     for source, published in PUBLISHED[model].items() if name in PUBLISHED or name == README_HTNET else ():
         table.loc[len(table)] = [source + counted, *(" / ".join(f"{score:.4f}" for score in published[group])
-                                           for group in table.columns[1:])]
+                                                     for group in table.columns[1:])]
     return f"**{EXPERIMENTS[name]}** ({seeds}; UF1 / UAR)\n\n{markdown(table)}"
 
 
