@@ -44,7 +44,7 @@ def trainings(narrow):
         htnet("-control", "--shuffle_labels", True), ststnet("-control", "--shuffle_labels", True),
         htnet("-normalized", "--normalize", True), ststnet("-normalized", "--normalize", True)]
     if narrow:
-        return [*runs, htnet("-float32", "--precision", "float32"), htnet("-epochs300", "--epochs", 300)]
+        return [*runs, htnet("-float32", "--precision", "float32"), htnet("-epochs200", "--epochs", 200)]
     return runs + [htnet(f"-dim{dim}", "--dim", dim, seed=seed) for dim in (56, 112, 196, 392, 512) for seed in seeds]
 
 

@@ -45,7 +45,7 @@ EXPERIMENTS = {  # a run's name without its seed: what it is
     "HTNet-two-dim516": "HTNet, dim 516, order 210, two hierarchies",
     "HTNet-dim64-two-dim129": "HTNet, dim 129, order 210, two hierarchies",
     "HTNet-dim64-float32": "HTNet, dim 64, order 210, in float32",
-    "HTNet-dim64-epochs300": "HTNet, dim 64, order 210, 300 epochs",
+    "HTNet-dim64-epochs200": "HTNet, dim 64, order 210, 200 epochs",
     **{f"HTNet-dim{dim}": f"HTNet, dim {dim}, order 210" for dim in (56, 112, 196, 392, 512)},
 }
 SVMS = {f"SVM-{images}-{maps}-{side}": f"SVM, {where}{scaled}"
@@ -65,7 +65,7 @@ PAIRS = {  # family of comparisons, each corrected for its own number: the pairs
                 ("STSTNet-normalized", SCALED_SVM)],
     "recipe": [*((f"{size}{kind}", size) for size in SIZES
                  for kind in ("-released", "-order012", "-shuffle", "-two", "-two-dim129", "-two-dim516", "-normalized",
-                              "-epochs300") if f"{size}{kind}" in EXPERIMENTS),
+                              "-epochs200") if f"{size}{kind}" in EXPERIMENTS),
                ("STSTNet-order210", "STSTNet"), ("STSTNet-normalized", "STSTNet"), (SCALED_SVM, PIXELS_SVM)],
     "seeds": [*((f"{name}-seed{a}", f"{name}-seed{b}") for name in ("STSTNet", *SIZES)
                 for a, b in combinations((1, 2, 3), 2)), ("HTNet-dim64-float32-seed1", "HTNet-dim64-seed1")]}
@@ -149,11 +149,11 @@ def epochs_table():
     """UF1 of Full, `last` / `best`, had the training ended after so many epochs; the mean over seeds."""
     columns = {}
     for name in ("STSTNet", "STSTNet-control",
-                 *(f"{size}{kind}" for size in SIZES for kind in ("", "-epochs300", "-control"))):
+                 *(f"{size}{kind}" for size in SIZES for kind in ("", "-epochs200", "-control"))):
         cells = {}
         for folder in runs(name) if name in EXPERIMENTS else ():
             predicted, labels, subjects = epochs_of(folder)
-            for epochs in (n for n in (10, 25, 50, 100, 200, 300, 400, 800) if n <= len(predicted)):
+            for epochs in (n for n in (10, 25, 50, 100, 200, 400, 800) if n <= len(predicted)):
                 chosen = choose_epochs(np.eye(3)[predicted[:epochs]], labels, subjects, "best")
                 cells.setdefault(epochs, []).append([
                     unweighted_scores(labels, predicted[epochs - 1])[0],
