@@ -101,6 +101,8 @@ def test_a_marked_number_is_the_runs(tmp_path, monkeypatch):
     text = "is <!-- uf1 STSTNet/last -->0.1, more by\n<!-- uf1 STSTNet/last - STSTNet-seed2/last -->\n0.2."
     assert tables.filled(text, {}) == (f"is <!-- uf1 STSTNet/last -->{(1 + two) / 2:.3f}, more by\n"
                                        f"<!-- uf1 STSTNet/last - STSTNet-seed2/last -->\n{(1 - two) / 2:.3f}.")
+    with pytest.raises(SystemExit, match="STSTNet-seed3, of which docs/results/ holds no run"):
+        tables.filled("<!-- uf1 STSTNet-seed3/last -->0.1", {})
 
 
 def test_a_run_of_another_name_is_refused(tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 """Every training of the study, the most important first. A run that was stopped goes on, a finished one is left alone.
 
     python -m docs.study.run              at the paper's settings: needs a CUDA GPU
-    python -m docs.study.run --narrow     dim 64 and 100 epochs, on two CPU cores: fifteen to thirty minutes an HTNet
+    python -m docs.study.run --narrow     dim 64 and 100 epochs, on two CPU cores: 15 to 45 minutes an HTNet
     python -m docs.study.run --print      only prints the commands
 """
 import argparse

@@ -29,11 +29,11 @@ def features(composite, maps, side, centres):
     return np.stack([cv2.resize(flow, (side, side), interpolation=cv2.INTER_AREA).ravel() for flow in flows])
 
 
-def held_out_predictions(composite, inputs):
-    """Class-balanced, C = 1, features standardised on each fold's training samples -> int [N]."""
+def held_out_predictions(composite, inputs, class_weight="balanced"):
+    """C = 1, features standardised on each fold's training samples -> int [N]; class_weight as in scikit-learn."""
     predicted = np.full(len(inputs), -1)
     for _, train, test in loso.folds(composite, (0, 1, 2)):
-        machine = make_pipeline(StandardScaler(), SVC(C=1.0, class_weight="balanced"))
+        machine = make_pipeline(StandardScaler(), SVC(C=1.0, class_weight=class_weight))
         predicted[test] = machine.fit(inputs[train], composite.labels[train]).predict(inputs[test])
     return predicted
 
@@ -44,16 +44,19 @@ def main():
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     composite = load_composite(arguments.datasets)
-    variants = {"whole-{maps}-7": (7, None), "whole-{maps}-14": (14, None), "areas-{maps}-14": (
-        14, facial_areas.composite_centres(composite, arguments.datasets / "facial_areas.csv", print))}
+    dlib = facial_areas.composite_centres(composite, arguments.datasets / "facial_areas.csv", print)
+    variants = {  # name: side, centres, class weights
+        "whole-{maps}-7": (7, None, "balanced"), "whole-{maps}-14": (14, None, "balanced"),
+        "areas-{maps}-14": (14, dlib, "balanced"),
+        "whole-{maps}-14-unweighted": (14, None, None), "areas-{maps}-14-unweighted": (14, dlib, None)}
     released = facial_areas.read_centres(RELEASED)
     if set(composite.names) <= set(released):
-        variants["areas-{maps}-14-released"] = 14, np.stack([released[name] for name in composite.names])
+        variants["areas-{maps}-14-released"] = 14, np.stack([released[name] for name in composite.names]), "balanced"
     rows = []
-    for pattern, (side, centres) in variants.items():
+    for pattern, (side, centres, class_weight) in variants.items():
         for maps in ("pixels", "normalized"):
             variant = pattern.format(maps=maps)
-            predicted = held_out_predictions(composite, features(composite, maps, side, centres))
+            predicted = held_out_predictions(composite, features(composite, maps, side, centres), class_weight)
             rows.append({"variant": variant} | {
                 group: " / ".join(f"{score:.4f}" for score in
                                   unweighted_scores(composite.labels[mask], predicted[mask]))

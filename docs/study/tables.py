@@ -51,7 +51,9 @@ EXPERIMENTS = {  # a run's name without its seed: what it is
 SVMS = {f"SVM-{images}-{maps}-{side}": f"SVM, {where}{scaled}"
         for images, side, where in (("whole", 7, "whole maps at 7×7"), ("whole", 14, "whole maps at 14×14"),
                                     ("areas", 14, "four areas at 7×7 each"),
-                                    ("areas", "14-released", "four areas at 7×7 each, released centres"))
+                                    ("areas", "14-released", "four areas at 7×7 each, released centres"),
+                                    ("whole", "14-unweighted", "whole maps at 14×14, no class weights"),
+                                    ("areas", "14-unweighted", "four areas at 7×7 each, no class weights"))
         for maps, scaled in (("pixels", ""), ("normalized", ", centred and scaled"))}
 PIXELS_SVM, SCALED_SVM = "SVM-whole-pixels-14", "SVM-whole-normalized-14"
 NAMES = EXPERIMENTS | SVMS
@@ -126,6 +128,8 @@ def epochs_of(folder):
 
 def uf1_of(name, choice):
     """UF1 of Full, the mean over seeds; choice: one of CHOICES, or "common", each seed's best epoch for everybody."""
+    if not runs(name):
+        raise SystemExit(f"The text has a number of {name}, of which docs/results/ holds no run.")
     if choice == "common":
         return np.mean([pooled(*epochs_of(folder)[:2]).max() for folder in runs(name)])
     return np.mean([unweighted_scores(table["label"], table["prediction"])[0] for table in predictions(name, choice)])
@@ -207,7 +211,7 @@ def machine_table():
 
 
 def pair_table(pairs):
-    """Paired comparisons: at the last epoch with interval, p, and p after Holm's correction for the rows.
+    """Paired comparisons: at the last epoch with interval, p, and p after Holm's correction for the rows; `others` too.
 
     A support vector machine, which has no epochs, keeps its predictions under every choice.
     """
@@ -226,9 +230,9 @@ def pair_table(pairs):
             rows.append({"": f"{label(one)} − {label(other)}", "`last`": f"{difference:+.4f}",
                          "95 %": f"{low:+.3f} to {high:+.3f}", "p": p, "p, Holm": None,
                          "`others`": f"{results['others'][0]:+.4f}", "p, `others`": results["others"][2],
-                         "`best`": f"{results['best'][0]:+.4f}"})
+                         "p, Holm, `others`": None, "`best`": f"{results['best'][0]:+.4f}"})
     table = pd.DataFrame(rows)
-    table["p, Holm"] = holm(table["p"])
+    table["p, Holm"], table["p, Holm, `others`"] = holm(table["p"]), holm(table["p, `others`"])
     return markdown(table)
 
 
