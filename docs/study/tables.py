@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from composite_dataset import replace_with
 from docs.study import run
 from docs.study.paired import compared, drawn_subjects, holm, interval, resampled, scores
 from docs.study.summarise import summarise
@@ -270,7 +271,7 @@ def figures():
         axis.axhline(1 / 3, color="grey", linewidth=0.5, linestyle=":")
         axis.set(xlabel="epoch", ylabel="held-out UF1, all subjects at the same epoch", title=title, ylim=(0.15, 0.8))
         axis.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.1))
-    figure.savefig(FIGURES / "curves.png", dpi=110)
+    replace_with(FIGURES / "curves.png", lambda temporary: figure.savefig(temporary, dpi=110))
 
 
 def all_tables():
