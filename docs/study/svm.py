@@ -15,7 +15,7 @@ from sklearn.svm import SVC
 
 import facial_areas
 import loso
-from composite_dataset import BadInput, load_composite, normalized
+from composite_dataset import INDEX_NAME, BadInput, load_composite, normalized
 from evaluation import groups, markdown, unweighted_scores, write_text
 
 RELEASED = Path(__file__).parents[2] / "datasets" / "released_area_centres.csv"
@@ -43,6 +43,9 @@ def main():
     parser.add_argument("--datasets", type=Path, default="datasets")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
+    if not (arguments.datasets / INDEX_NAME).exists():
+        raise SystemExit(f"docs.study.svm: {arguments.datasets} holds no {INDEX_NAME}: put the databases there first "
+                         "(README, Data), or give their folder with --datasets.")
     composite = load_composite(arguments.datasets)
     dlib = facial_areas.composite_centres(composite, arguments.datasets / "facial_areas.csv", print)
     variants = {  # name: side, centres, class weights
