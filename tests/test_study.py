@@ -76,6 +76,22 @@ def test_every_table_and_number_of_the_text_is_recomputed():
         assert not unknown, document
 
 
+def test_dims_beside_the_papers_ablation():
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in tables.dims_table().splitlines()]
+    rows = {cells[0]: cells for cells in reversed(lines)}  # of a dim with two numbers of epochs the first
+    columns = rows["dim"]
+    row = dict(zip(columns, rows["256"]))
+    assert (row["parameters"], row["paper"]) == ("139,582,982", "0.860")
+    narrow = dict(zip(columns, rows["64"]))
+    assert (narrow["epochs (seeds)"], narrow["paper"]) == ("100 (3)", "–")
+    for choice in CHOICES:
+        mean, spread = narrow[f"`{choice}`"].split(" ± ")
+        scores = [tables.uf1_of(f"HTNet-dim64-seed{seed}", choice) for seed in (1, 2, 3)]
+        assert (mean, spread) == (f"{np.mean(scores):.3f}", f"{np.std(scores, ddof=1):.3f}")
+    assert [cells[-1] for cells in lines if cells[-1][0] == "0"] == [
+        "0.815", "0.832", "0.848", "0.860", "0.853", "0.843"]
+
+
 def test_figure(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "FIGURES", tmp_path)
     tables.figures()

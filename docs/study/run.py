@@ -19,15 +19,16 @@ from composite_dataset import INDEX_NAME
 ROOT = Path(__file__).parents[2]
 DATASETS, RELEASED = Path("datasets"), Path("results") / "datasets-released"
 NARROW = ["--dim", 64, "--epochs", 100, "--precision", "bf16", "--threads", 1]
+DIMS, NARROW_DIMS = (56, 112, 196, 392, 512), (16, 32)  # the paper's ablation without 256; a stand-in for it
 TWO = ["--num_hierarchies", 2, "--block_repeats", "2,10"]
 
 
 def trainings(narrow):
     """[(run, its options)]; what else is the same for all is in `command`."""
     size, options, same_size = ("-dim64", NARROW, 129) if narrow else ("", [], 516)
-    seeds = (1, 2, 3)
+    seeds, dims = (1, 2, 3), NARROW_DIMS if narrow else DIMS
 
-    def htnet(kind, *more, seed=1):
+    def htnet(kind, *more, seed=1, size=size):
         return f"HTNet{size}{kind}-seed{seed}", [*options, *more, "--seed", seed]
 
     def ststnet(kind="", *more, seed=1):
@@ -42,16 +43,20 @@ def trainings(narrow):
         *(htnet("-two", *TWO, seed=seed) for seed in seeds),
         htnet(f"-two-dim{same_size}", *TWO, "--dim", same_size),  # of about the same size as three hierarchies
         htnet("-control", "--shuffle_labels", True), ststnet("-control", "--shuffle_labels", True),
-        htnet("-normalized", "--normalize", True), ststnet("-normalized", "--normalize", True)]
+        htnet("-normalized", "--normalize", True), ststnet("-normalized", "--normalize", True),
+        *(htnet("", "--dim", dim, seed=seed, size=f"-dim{dim}") for dim in dims for seed in seeds)]
     if narrow:
-        return [*runs, htnet("-float32", "--precision", "float32"), htnet("-epochs200", "--epochs", 200)]
-    return runs + [htnet(f"-dim{dim}", "--dim", dim, seed=seed) for dim in (56, 112, 196, 392, 512) for seed in seeds]
+        runs += [htnet("-float32", "--precision", "float32"), htnet("-epochs200", "--epochs", 200),
+                 htnet("-epochs200", "--epochs", 200, "--dim", 16, size="-dim16")]
+    return runs
 
 
 def command(run, options, narrow):
     """The training's command line as a list of str; narrow HTNets take two processes."""
     launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--"] if narrow and run[0] == "H" else []
-    return ["python", *launch, "main_HTNet.py", "--train", "True", "--keep", "none", "--run", run, *map(str, options)]
+    once = dict(zip(options[::2], options[1::2]))  # of an option given twice the later counts
+    return ["python", *launch, "main_HTNet.py", "--train", "True", "--keep", "none", "--run", run,
+            *(str(word) for pair in once.items() for word in pair)]
 
 
 def with_released_centres():

@@ -8,11 +8,13 @@ In the text, what stands between `<!-- tables: NAME -->` and `<!-- end -->` is r
 """
 import argparse
 import re
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from composite_dataset import replace_with
 from docs.study import run
@@ -29,6 +31,7 @@ from evaluation import (
     unweighted_scores,
     write_text,
 )
+from htnet import HTNet
 
 ROOT = Path(__file__).parents[2]
 RESULTS, FIGURES = ROOT / "docs" / "results", ROOT / "docs" / "study"
@@ -46,9 +49,12 @@ EXPERIMENTS = {  # a run's name without its seed: what it is
     "HTNet-two-dim516": "HTNet, dim 516, order 210, two hierarchies",
     "HTNet-dim64-two-dim129": "HTNet, dim 129, order 210, two hierarchies",
     "HTNet-dim64-float32": "HTNet, dim 64, order 210, in float32",
-    "HTNet-dim64-epochs200": "HTNet, dim 64, order 210, 200 epochs",
-    **{f"HTNet-dim{dim}": f"HTNet, dim {dim}, order 210" for dim in (56, 112, 196, 392, 512)},
+    **{f"HTNet-dim{dim}": f"HTNet, dim {dim}, order 210" for dim in (*run.NARROW_DIMS, *run.DIMS)},
+    **{f"HTNet-dim{dim}-epochs200": f"HTNet, dim {dim}, order 210, 200 epochs" for dim in (16, 64)},
 }
+BY_DIM = sorted([(256, "HTNet"), *((dim, f"HTNet-dim{dim}") for dim in (64, *run.NARROW_DIMS, *run.DIMS)),
+                 *((dim, f"HTNet-dim{dim}-epochs200") for dim in (16, 64))])  # but for the epochs the same recipe
+PAPER_BY_DIM = {56: 0.815, 112: 0.832, 196: 0.848, 256: 0.860, 392: 0.853, 512: 0.843}  # UF1, read off its plot
 SVMS = {f"SVM-{images}-{maps}-{side}": f"SVM, {where}{scaled}"
         for images, side, where in (("whole", 7, "whole maps at 7×7"), ("whole", 14, "whole maps at 14×14"),
                                     ("areas", 14, "four areas at 7×7 each"),
@@ -70,6 +76,8 @@ PAIRS = {  # family of comparisons, each corrected for its own number: the pairs
                  for kind in ("-released", "-order012", "-shuffle", "-two", "-two-dim129", "-two-dim516", "-normalized",
                               "-epochs200") if f"{size}{kind}" in EXPERIMENTS),
                ("STSTNet-order210", "STSTNet"), ("STSTNet-normalized", "STSTNet"), (SCALED_SVM, PIXELS_SVM)],
+    "dims": [*((f"HTNet-dim{dim}", "HTNet-dim64") for dim in run.NARROW_DIMS),
+             *((f"HTNet-dim{dim}", "HTNet") for dim in run.DIMS)],
     "seeds": [*((f"{name}-seed{a}", f"{name}-seed{b}") for name in ("STSTNet", *SIZES)
                 for a, b in combinations((1, 2, 3), 2)), ("HTNet-dim64-float32-seed1", "HTNet-dim64-seed1")]}
 
@@ -170,6 +178,28 @@ def epochs_table():
     return markdown(table.rename_axis("epochs").reset_index())
 
 
+def dims_table():
+    """Full UF1 by dim, mean ± std over seeds, beside the paper's ablation; parameters, and the last training loss."""
+    network = partial(HTNet, image_size=28, patch_size=7, num_classes=3, heads=3, num_hierarchies=3,
+                      block_repeats=(2, 2, 10))
+    rows = []
+    for dim, name in BY_DIM:
+        folders = runs(name)
+        with torch.device("meta"):
+            parameters = sum(parameter.numel() for parameter in network(dim=dim).parameters())
+        row = {"dim": dim, "parameters": f"{parameters:,}", "epochs (seeds)": "open"}
+        if folders:
+            stored = [np.load(folder / "epochs.npz")["losses"] for folder in folders]
+            row["epochs (seeds)"] = f"{len(stored[0])} ({len(stored)})"
+            for choice in CHOICES:
+                uf1 = [unweighted_scores(table["label"], table["prediction"])[0] for table in predictions(name, choice)]
+                row[f"`{choice}`"] = f"{np.mean(uf1):.3f}" + (f" ± {np.std(uf1, ddof=1):.3f}" if len(uf1) > 1 else "")
+            row["training loss"] = f"{np.mean([losses[-1] for losses in stored]):.4f}"
+        rows.append(row | ({"paper": f"{PAPER_BY_DIM[dim]:.3f}"} if dim in PAPER_BY_DIM else {}))
+    columns = ["dim", "parameters", "epochs (seeds)", *(f"`{choice}`" for choice in CHOICES), "training loss", "paper"]
+    return markdown(pd.DataFrame(rows, columns=columns).fillna("–"))
+
+
 def subject_counts(name, choice):
     """-> confusion counts [seeds, subjects, 3, 3] and what they are of; (None, None) where there are no runs."""
     tables = predictions(name, choice)
@@ -249,14 +279,16 @@ def open_table(narrow):
 
 
 def figures():
-    """curves.png: a panel for STSTNet and for each size of HTNet, a line for each experiment."""
+    """curves.png: a panel for STSTNet, for each size of HTNet and for its dims, a line for each experiment."""
     from matplotlib.figure import Figure
 
-    panels = {}
+    panels, by_dim = {}, [name for _, name in BY_DIM]
     for name, meaning in EXPERIMENTS.items():
-        if runs(name):
-            size = SIZES["HTNet-dim64"] if name.startswith("HTNet-dim64") else name.partition("-")[0]
+        size = SIZES["HTNet-dim64"] if name.startswith("HTNet-dim64") else name.partition("-")[0]
+        if runs(name) and (name in SIZES or name not in by_dim):
             panels.setdefault(size, []).append((name, meaning))
+    panels["HTNet, by dim"] = [(name, EXPERIMENTS[name]) for name in by_dim if runs(name)]
+    panels = {title: experiments for title, experiments in panels.items() if experiments}
     figure = Figure(figsize=(5.5 * len(panels), 7), layout="constrained")
     for axis, (title, experiments) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
         for name, meaning in experiments:
@@ -279,7 +311,7 @@ def all_tables():
     check_names()
     each = {name: score_table(name) for name in EXPERIMENTS if runs(name)}
     return each | {"scores": "\n\n".join(each.values()), "choice": choice_table(), "epochs": epochs_table(),
-                   "side by side": side_by_side(), "machines": machine_table(),
+                   "side by side": side_by_side(), "machines": machine_table(), "by dim": dims_table(),
                    **{family: pair_table(pairs) for family, pairs in PAIRS.items()},
                    "open, narrow": open_table(True), "open": open_table(False)}
 
