@@ -209,13 +209,13 @@ def write_report(settings, composite, record, tests, finished, results):
     """The report on the finished folds (`run_folder.load_fold`'s dicts) and their test indices."""
     held_out = pick(composite, np.concatenate(tests))
     comparable = not (settings.on_sample or settings.SHUFFLE_LABELS) and len(tests) == len(set(composite.subjects))
-    seconds = sum(float(fold["seconds"]) for fold in finished)
+    minutes, seconds = divmod(round(sum(float(fold["seconds"]) for fold in finished)), 60)
     description = "\n".join([
         *([SAMPLE_BANNER, ""] if settings.on_sample else []), *([CONTROL, ""] if settings.SHUFFLE_LABELS else []),
         f"- {len(held_out.names)} samples of {len(tests)} of the {len(set(composite.subjects))} subjects",
         "- settings: " + ", ".join(f"{name} {value}" for name, value in record["settings"].items()),
         f"- {' and '.join(sorted({str(fold['machine']) for fold in finished}))}",
-        f"- training took {timedelta(seconds=round(seconds))} (hours, minutes, seconds), summed over the folds"])
+        f"- training took {minutes // 60}:{minutes % 60:02}:{seconds:02} (h:mm:ss), summed over the folds"])
     text = evaluation.report(results, held_out, np.concatenate([fold["logits"] for fold in finished], axis=1),
                              np.stack([fold["losses"] for fold in finished]),
                              published=evaluation.PUBLISHED[settings.MODEL] if comparable else {},

@@ -77,25 +77,25 @@ def test_every_table_and_number_of_the_text_is_recomputed():
 
 
 def test_dims_beside_the_papers_ablation():
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in tables.dims_table().splitlines()]
-    rows = {cells[0]: cells for cells in reversed(lines)}  # of a dim with two numbers of epochs the first
-    columns = rows["dim"]
-    row = dict(zip(columns, rows["256"]))
-    assert (row["parameters"], row["paper"]) == ("139,582,982", "0.860")
-    narrow = dict(zip(columns, rows["64"]))
-    assert (narrow["epochs (seeds)"], narrow["paper"]) == ("100 (3)", "–")
+    header, _, *lines = ([cell.strip() for cell in line.split("|")[1:-1]] for line in tables.dims_table().splitlines())
+    rows = [dict(zip(header, line)) for line in lines]
+    assert {row["dim"]: row["paper"] for row in rows if row["paper"] != "–"} == {
+        "56": "0.815", "112": "0.832", "196": "0.848", "256": "0.860", "392": "0.853", "512": "0.843"}
+    assert {row["parameters"] for row in rows if row["dim"] == "256"} == {"139,582,982"}
+    narrow = next(row for row in rows if row["dim"] == "64" and row["epochs (seeds)"] == "100 (3)")
+    packed = [pd.read_csv(tables.RESULTS / f"HTNet-dim64-seed{seed}" / "predictions.csv") for seed in (1, 2, 3)]
     for choice in CHOICES:
-        mean, spread = narrow[f"`{choice}`"].split(" ± ")
-        scores = [tables.uf1_of(f"HTNet-dim64-seed{seed}", choice) for seed in (1, 2, 3)]
-        assert (mean, spread) == (f"{np.mean(scores):.3f}", f"{np.std(scores, ddof=1):.3f}")
-    assert [cells[-1] for cells in lines if cells[-1][0] == "0"] == [
-        "0.815", "0.832", "0.848", "0.860", "0.853", "0.843"]
+        uf1 = [unweighted_scores(table["label"], table[choice])[0] for table in packed]
+        assert narrow[f"`{choice}`"] == f"{np.mean(uf1):.3f} ± {np.std(uf1, ddof=1):.3f}"
 
 
 def test_figure(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "FIGURES", tmp_path)
-    tables.figures()
+    lines = {axis.get_title(): [text.get_text() for text in axis.get_legend().get_texts()]
+             for axis in tables.figures().axes}
     assert (tmp_path / "curves.png").stat().st_size > 20_000
+    assert all("HTNet, dim 64, order 210 (3)" in lines[panel] for panel in ("HTNet, narrow", "HTNet by dim"))
+    assert [panel for panel in lines if "HTNet, dim 16, order 210 (3)" in lines[panel]] == ["HTNet by dim"]
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
     for seed, epochs in ((1, 2), (2, 3)):
         (tmp_path / f"STSTNet-seed{seed}").mkdir()
@@ -151,8 +151,11 @@ def test_the_trainings_of_the_study_have_the_settings_of_the_packed_ones(narrow)
                 ours = getattr(chosen, constant)
                 assert constant == "KEEP" or value == (list(ours) if isinstance(ours, tuple) else ours), constant
     assert len(set(runs)) == len(runs) and compared >= 5
-    if narrow:  # every packed run is one of these
-        assert {path.parent.name for path in PACKED} <= set(runs)
+
+
+def test_every_packed_run_is_one_of_the_study():
+    assert {path.parent.name for path in PACKED} <= {name for narrow in (False, True)
+                                                     for name, _ in run.trainings(narrow)}
 
 
 def test_trainings_are_made_one_after_the_other(tmp_path, monkeypatch):
@@ -243,6 +246,28 @@ def test_compared_where_nothing_differs():
     good, bad = np.full((15, 3, 3), 1) + 5 * np.eye(3, dtype=int), np.full((15, 3, 3), 1)
     low, high = compared(np.stack([good, bad]), good[None])[1]
     assert low == pytest.approx(pooled_uf1(bad.sum(0)) - pooled_uf1(good.sum(0))) and high == pytest.approx(0)
+
+
+def test_full_size_networks_are_a_family_of_their_own(tmp_path, monkeypatch):
+    def row_of_the_narrow():
+        return tables.pair_table([("STSTNet", "STSTNet-order210"), ("HTNet", "STSTNet")]).splitlines()[2]
+
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    random, label = np.random.default_rng(0), np.tile([0, 1, 2], 20)
+    for name, right in (("STSTNet-seed1", 0.8), ("STSTNet-order210-seed1", 0.6), ("HTNet-seed1", 0.7)):
+        before = row_of_the_narrow() if name[0] == "H" else None
+        predicted = (label + (random.random(60) > right)) % 3
+        table = pd.DataFrame({"name": range(60), "subject": np.repeat(range(12), 5), "label": label})
+        (tmp_path / name).mkdir()
+        table.assign(**dict.fromkeys(CHOICES, predicted)).to_csv(tmp_path / name / "predictions.csv", index=False)
+    assert row_of_the_narrow() == before
+    assert "HTNet, order 210 (1)" in tables.pair_table([("STSTNet", "STSTNet-order210"), ("HTNet", "STSTNet")])
+
+
+def test_support_vector_machine_without_data(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["svm", "--datasets", str(tmp_path)])
+    with pytest.raises(SystemExit, match=f"{tmp_path.name} holds no {INDEX_NAME}"):
+        svm.main()
 
 
 def test_support_vector_machine(real_datasets):
