@@ -1,6 +1,7 @@
 """Fixtures: a tiny fictitious composite, the real one where it is at hand, and the command run in this process."""
 import csv
 import json
+import re
 import tarfile
 from pathlib import Path
 
@@ -95,3 +96,9 @@ def command(tmp_path, capsys, monkeypatch):
         return status, *capsys.readouterr()
 
     return run
+
+
+def rows(output, choice):
+    """{group: (UF1, UAR)} of a choice's rows in the printed table."""
+    found = re.findall(rf"\| {choice} \| ([\w ]+) \| \d+ \| \d+ \| ([\d.]+) \| [\d.-]+ \| ([\d.]+) \|", output)
+    return {group: (uf1, uar) for group, uf1, uar in found}

@@ -1,7 +1,6 @@
 """The command, really run on tiny settings: train, evaluate, resume, refuse."""
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -11,22 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import ROOT, SAMPLES, SMALL, make_datasets, tiny_flow, write_png
+from conftest import ROOT, SAMPLES, SMALL, make_datasets, rows, tiny_flow, write_png
 
 import loso
 import main_HTNet
-from benchmarks.plain_htnet import draw_state, released_shapes
 from settings import boolean
-from ststnet import STSTNet
-
-TINY_HTNET = dict(image_size=28, patch_size=7, num_classes=3, dim=8, heads=2, num_hierarchies=3,
-                  block_repeats=(1, 1, 1))
-
-
-def rows(output, choice):
-    """{group: (UF1, UAR)} of a choice's rows in the printed table."""
-    found = re.findall(rf"\| {choice} \| ([\w ]+) \| \d+ \| \d+ \| ([\d.]+) \| [\d.-]+ \| ([\d.]+) \|", output)
-    return {group: (uf1, uar) for group, uf1, uar in found}
 
 
 @pytest.mark.parametrize("model", ["HTNet", "STSTNet"])
@@ -228,138 +216,6 @@ def test_shuffled_labels_are_for_training_only(tiny, command, monkeypatch, model
     command("--train", "True", "--model", model, "--run", "true", "--keep", "best", *SMALL)
     other = np.load(folder.parents[1] / "true" / "folds" / "s01.npz")["logits"]
     assert np.abs(seen["s01.npz"] - other).max() > 1e-4
-
-
-def test_other_settings_under_the_same_name_are_refused(tiny, command):
-    command("--train", "True", *SMALL)
-    before = sorted((path, path.stat().st_mtime_ns) for path in tiny.parent.rglob("*.[pn][tp][hz]"))
-    for change, words in ((["--epochs", "4"], "EPOCHS is 4 here, 3 there"), (["--seed", "9"], "SEED is 9 here")):
-        status, _, error = command("--train", "True", *SMALL, *change)
-        assert status == 2 and words in error and "another RUN" in error and "--overwrite True" in error
-    os.remove(next((tiny / "STSNet_whole_norm_u_v_os").iterdir()))
-    text = (tiny / "combined_3_class2_for_optical_flow.csv").read_text()
-    gone = [line for line in text.splitlines() if not (tiny / "STSNet_whole_norm_u_v_os" / (
-        "_".join(line.split(",")[1:3]) + " .png")).exists() and not line.startswith("dataset")]
-    (tiny / "combined_3_class2_for_optical_flow.csv").write_text(text.replace(gone[0] + "\n", "").replace(
-        gone[0] + "\r\n", ""))
-    status, _, error = command("--train", "True", *SMALL)
-    assert status == 2 and "the data" in error
-    assert before == sorted((path, path.stat().st_mtime_ns) for path in tiny.parent.rglob("*.[pn][tp][hz]"))
-    (tiny.parent / "results" / "HTNet" / "evaluation.csv").write_text("of the old run")
-    status, output, _ = command("--train", "True", "--overwrite", "True", *SMALL)
-    assert status == 0 and "finished before" not in output
-    assert not (tiny.parent / "results" / "HTNet" / "evaluation.csv").exists()
-    status, output, _ = command("--train", "True", "--overwrite", "True", *SMALL)  # as after a stop: goes on
-    assert status == 0 and "6 of 6 folds were finished before" in output
-
-
-def test_weights_of_another_network_missing_and_damaged_ones(tiny, command):
-    command("--train", "True", *SMALL)
-    status, _, error = command("--train", "False", *SMALL, "--heads", "4")
-    assert status == 2 and "HEADS is 4 here, 2 there" in error and "give --heads 2," in error
-    weights = tiny.parent / "weights" / "HTNet"
-    whole = (weights / "006.pth").read_bytes()
-    flipped = bytearray(whole)
-    flipped[len(whole) // 2] ^= 1
-    for damaged in (whole[:1000], b"", b"no weights", bytes(flipped)):
-        (weights / "006.pth").write_bytes(damaged)
-        status, _, error = command("--train", "False", *SMALL)
-        assert status == 2 and "006.pth" in error and error.count("\n") == 1
-    (weights / "006.pth").unlink()
-    status, _, error = command("--train", "False", *SMALL)
-    assert status == 2 and "006.pth is missing" in error
-    assert command("--train", "False", *SMALL, "--subjects", "sub01")[0] == 0
-    (weights / "settings.json").write_text("{")
-    status, _, error = command("--train", "False", *SMALL)
-    assert status == 2 and "settings.json is damaged" in error
-
-
-def test_a_damaged_fold_is_named(tiny, command):
-    command("--train", "True", *SMALL)
-    fold = tiny.parent / "results" / "HTNet" / "folds" / "s01.npz"
-    fold.write_bytes(fold.read_bytes()[:200])
-    status, _, error = command("--train", "True", *SMALL)
-    assert status == 2 and "s01.npz is damaged" in error
-    fold.unlink()
-    assert command("--train", "True", *SMALL)[0] == 0
-
-
-def test_released_weights_are_accepted_as_epoch_unknown(tiny, command):
-    weights = tiny.parent / "weights" / "HTNet"
-    weights.mkdir(parents=True)
-    state = {name: value.float() for name, value in draw_state(released_shapes(**TINY_HTNET)).items()}
-    for subject in ("sub01", "sub02", "s01", "s02", "006", "007"):
-        torch.save(state, weights / f"{subject}.pth")
-    status, output, _ = command("--train", "False", *SMALL)
-    assert status == 0 and "epoch choice of these weights is unknown" in output and rows(output, "epoch unknown")
-    status, _, error = command("--train", "True", *SMALL)
-    assert status == 2 and "without settings.json" in error  # training does not write over them
-
-
-def test_code_in_a_weights_file_is_not_run(tiny, command):
-    class Evil:
-        def __reduce__(self):
-            return os.mkdir, (str(tiny.parent / "run"),)
-
-    weights = tiny.parent / "weights" / "STSTNet"
-    weights.mkdir(parents=True)
-    for subject in ("sub01", "sub02", "s01", "s02", "006", "007"):
-        torch.save(STSTNet().state_dict(), weights / f"{subject}.pth")
-    assert command("--train", "False", "--model", "STSTNet")[0] == 0
-    torch.save(Evil(), weights / "s01.pth")
-    status, _, error = command("--train", "False", "--model", "STSTNet")
-    assert status == 2 and "s01.pth" in error and not (tiny.parent / "run").exists()
-
-
-def test_a_full_disk_is_noticed_before_the_start(tiny, command, monkeypatch):
-    monkeypatch.setattr("shutil.disk_usage", lambda folder: type("usage", (), {"free": 1000}))
-    status, _, error = command("--train", "True", *SMALL)
-    assert status == 2 and "WEIGHTS" in error and "KEEP" in error
-    assert command("--train", "True", "--keep", "none", *SMALL)[0] == 0
-    status, _, error = command("--train", "False", "--keep", "none", *SMALL)
-    assert status == 2 and "holds no weights" in error and "KEEP" in error
-
-
-def test_folds_whose_weights_are_gone_are_trained_again(tiny, command):
-    command("--train", "True", *SMALL)
-    weights = tiny.parent / "weights" / "HTNet"
-    before = torch.load(weights / "s01.pth", weights_only=True)
-    (weights / "s01.pth").unlink()
-    status, output, _ = command("--train", "True", *SMALL)
-    assert status == 0 and "5 of 6 folds were finished before" in output
-    after = torch.load(weights / "s01.pth", weights_only=True)
-    assert all(torch.equal(before[name], after[name]) for name in before)
-
-
-def test_training_replaces_pretrained_weights(tiny, command):
-    weights = tiny.parent / "weights" / "STSTNet"
-    weights.mkdir(parents=True)
-    for subject in ("sub01", "sub02", "s01", "s02", "006", "007"):
-        torch.save(STSTNet().state_dict(), weights / f"{subject}.pth")
-    record = {"settings": {"MODEL": "STSTNet", "KEEP": "last", "EPOCHS": 800}, "data": "other", "pretrained": True}
-    (weights / "settings.json").write_text(json.dumps(record))
-    status, output, _ = command("--train", "False", "--model", "STSTNet")
-    assert status == 0 and rows(output, "last epoch") and "other data" in output
-    status, output, _ = command("--train", "True", "--model", "STSTNet", "--epochs", "2", "--subjects", "s01")
-    assert status == 0 and [path.name for path in weights.glob("*.pth")] == ["s01.pth"]
-
-
-def test_weights_saved_on_a_gpu_load_on_a_cpu(tiny, command, monkeypatch):
-    command("--train", "True", "--model", "STSTNet", *SMALL)
-    weights = tiny.parent / "weights" / "STSTNet"
-    monkeypatch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
-    for path in weights.glob("*.pth"):
-        torch.save(torch.load(path, weights_only=True), path)
-    if not torch.cuda.is_available():
-        with pytest.raises(RuntimeError, match="CUDA"):
-            torch.load(weights / "s01.pth", weights_only=True)
-    assert command("--train", "False", "--model", "STSTNet", *SMALL)[0] == 0
-
-
-def test_a_subset_does_not_replace_the_report_of_all(tiny, command):
-    command("--train", "True", *SMALL)
-    command("--train", "True", "--subjects", "s01", *SMALL)
-    assert "of 6 of the 6 subjects" in (tiny.parent / "results" / "HTNet" / "report.md").read_text()
 
 
 @pytest.mark.parametrize("option", ["--results", "--weights"])
