@@ -11,11 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import main_HTNet
-from composite_dataset import INDEX_NAME, load_composite
-from docs.study import run, svm, tables
+from composite_dataset import INDEX_NAME, BadInput, load_composite
+from docs.study import run, summarise, svm, tables
 from docs.study.pack import pack
 from docs.study.paired import compared, holm
-from docs.study.summarise import summarise
 from evaluation import CHOICES, PUBLISHED, choose_epochs, unweighted_scores
 from facial_areas import read_centres
 from settings import read_settings
@@ -30,7 +29,7 @@ def test_pack_and_summarise(tiny, command):
         folders.append(tiny.parent / "packed" / f"r{seed}")
         pack(tiny.parent / "results" / f"r{seed}", folders[-1])
     check_packed(folders[0] / "epochs.npz", epochs=3, samples=12)
-    table = summarise(folders).set_index("epoch choice")
+    table = summarise.summarise(folders).set_index("epoch choice")
     runs = [pd.read_csv(folder / "predictions.csv") for folder in folders]
     for choice in CHOICES:
         uf1 = [unweighted_scores(run["label"], run[choice])[0] for run in runs]
@@ -158,21 +157,27 @@ def test_every_packed_run_is_one_of_the_study():
                                                      for name, _ in run.trainings(narrow)}
 
 
-def test_trainings_are_made_one_after_the_other(tmp_path, monkeypatch):
+def refusal(main, arguments, monkeypatch, capsys):
+    """What a script of the study says to wrong arguments; its exit status is 2."""
+    monkeypatch.setattr("sys.argv", ["script", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_trainings_are_made_one_after_the_other(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(run, "ROOT", tmp_path)
     (tmp_path / "datasets").mkdir()
-    with pytest.raises(SystemExit, match="datasets holds no composite"):
-        monkeypatch.setattr("sys.argv", ["run", "--narrow"])
-        run.main()
+    assert "datasets holds no composite" in refusal(run.main, ["--narrow"], monkeypatch, capsys)
     for name in (INDEX_NAME, "facial_areas.csv", "released_area_centres.csv"):
         (tmp_path / "datasets" / name).write_text(name)
     (tmp_path / "main_HTNet.py").write_text("import sys; print(*sys.argv[1:], file=open('log.txt', 'a'))\n"
                                             "sys.exit('-shuffle-seed1' in ' '.join(sys.argv))")
-    monkeypatch.setattr("sys.argv", ["run"])
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(SystemExit, match="no CUDA GPU"):
-        run.main()
+    assert "no CUDA GPU" in refusal(run.main, [], monkeypatch, capsys)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("sys.argv", ["run"])
     for _ in range(2):
         with pytest.raises(SystemExit, match="(?s)These failed:.*HTNet-shuffle-seed1") as error:
             run.main()
@@ -183,6 +188,13 @@ def test_trainings_are_made_one_after_the_other(tmp_path, monkeypatch):
     released = tmp_path / run.RELEASED
     assert (released / "facial_areas.csv").read_text() == "released_area_centres.csv"
     assert (released / INDEX_NAME).read_text() == INDEX_NAME
+    done = run.trainings(False)[0][0]
+    (tmp_path / "docs" / "results" / done).mkdir(parents=True)
+    capsys.readouterr()
+    monkeypatch.setattr("sys.argv", ["run", "--open", "--print"])
+    run.main()
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == len(run.trainings(False)) - 1 and f"{done} " not in printed
 
 
 def test_released_area_centres_are_of_the_composite():
@@ -264,10 +276,24 @@ def test_full_size_networks_are_a_family_of_their_own(tmp_path, monkeypatch):
     assert "HTNet, order 210 (1)" in tables.pair_table([("STSTNet", "STSTNet-order210"), ("HTNet", "STSTNet")])
 
 
-def test_support_vector_machine_without_data(tmp_path, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["svm", "--datasets", str(tmp_path)])
-    with pytest.raises(SystemExit, match=f"{tmp_path.name} holds no {INDEX_NAME}"):
-        svm.main()
+def test_support_vector_machine_without_data(tmp_path, monkeypatch, capsys):
+    assert f"{tmp_path} holds no {INDEX_NAME}" in refusal(svm.main, ["--datasets", tmp_path], monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("runs, words", [
+    (["STSTNet-seed1", "nowhere"], "nowhere holds no predictions.csv"),
+    (["SVM-areas-pixels-14"], "SVM-areas-pixels-14 has no epochs to choose from"),
+    (["STSTNet-seed1", "STSTNet-seed1"], "not several runs on the same samples"),
+])
+def test_summarise_refuses(runs, words, monkeypatch, capsys):
+    assert words in refusal(summarise.main, [tables.RESULTS / name for name in runs], monkeypatch, capsys)
+
+
+def test_pack_refuses(tmp_path):
+    for folder, words in ((tmp_path, "holds no report.md"), (tables.RESULTS / "STSTNet-seed1", "holds no folds")):
+        with pytest.raises(BadInput, match=words):
+            pack(folder, tmp_path / "target")
+    assert not (tmp_path / "target").exists()
 
 
 def test_support_vector_machine(real_datasets):

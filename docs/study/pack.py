@@ -5,30 +5,32 @@
 epochs.npz holds names, databases, subjects [N] (text), labels [N], predicted uint8 [E, N], logits float16 [E, N, 3] and
 losses float32 [E], the mean over folds. The predictions are those of the full logits: rounding can turn one.
 """
+import argparse
 import functools
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from composite_dataset import replace_with
+from composite_dataset import BadInput, replace_with
 
 REPORT = ("report.md", "predictions.csv", "settings.json", "confusion_matrices.png", "learning_curves.png")
 
 
 def pack(run, target):
-    """run: a folder results/<run>/ with all its folds finished; target: a folder that is made."""
+    """run: a folder results/<run>/ with all its folds finished; target: a folder that is made. Else BadInput."""
     if not (run / "report.md").exists():
-        sys.exit(f"{run} holds no report.md: name the folder of a finished run.")
+        raise BadInput(f"{run} holds no report.md: name the folder of a finished run.")
     if "synthetic sample" in (run / "report.md").read_text(encoding="utf-8"):
-        sys.exit(f"{run} is a run on the synthetic sample, which says nothing about the method.")
+        raise BadInput(f"{run} is a run on the synthetic sample, which says nothing about the method.")
     table = pd.read_csv(run / "predictions.csv", dtype={"subject": str}).set_index("name")
     folds = [dict(np.load(path)) for path in sorted((run / "folds").glob("[!.]*.npz"))]
+    if not folds:
+        raise BadInput(f"{run} holds no folds: name the run's own folder in results/, not a packed one.")
     names = np.concatenate([fold["names"] for fold in folds])
     if sorted(names) != sorted(table.index):
-        sys.exit(f"{run}: its folds and predictions.csv are not of the same samples; let the run finish first.")
+        raise BadInput(f"{run}: its folds and predictions.csv are not of the same samples; let the run finish first.")
     table, logits = table.loc[names], np.concatenate([fold["logits"] for fold in folds], axis=1)
     arrays = dict(names=names, databases=table["database"].to_numpy(str), subjects=table["subject"].to_numpy(str),
                   labels=table["label"].to_numpy(np.uint8), predicted=logits.argmax(-1).astype(np.uint8),
@@ -40,7 +42,10 @@ def pack(run, target):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    for folder in map(Path, sys.argv[1:]):
-        pack(folder, Path(__file__).parents[1] / "results" / folder.name)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="results/RUN", help="folder of a finished run")
+    try:
+        for folder in parser.parse_args().runs:
+            pack(folder, Path(__file__).parents[1] / "results" / folder.name)
+    except BadInput as error:
+        parser.error(error)

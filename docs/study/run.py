@@ -2,6 +2,7 @@
 
     python -m docs.study.run              at the paper's settings: needs a CUDA GPU
     python -m docs.study.run --narrow     HTNet at dim 64 and below, 100 epochs: two CPU cores, some fourteen hours
+    python -m docs.study.run --open       leaves out what docs/results/ holds already
     python -m docs.study.run --print      only prints the commands
 """
 import argparse
@@ -73,17 +74,21 @@ def with_released_centres():
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--narrow", action="store_true")
+    parser.add_argument("--open", action="store_true")
     parser.add_argument("--print", action="store_true")
     arguments = parser.parse_args()
-    commands = [command(run, options, arguments.narrow) for run, options in trainings(arguments.narrow)]
+    commands = [command(run, options, arguments.narrow) for run, options in trainings(arguments.narrow)
+                if not (arguments.open and (ROOT / "docs" / "results" / run).exists())]
     if arguments.print:
+        if (ROOT / DATASETS / INDEX_NAME).exists():  # so that what is printed can be run
+            with_released_centres()
         print("\n".join(map(shlex.join, commands)))
         return
     if not (arguments.narrow or torch.cuda.is_available()):
-        sys.exit("docs.study.run: there is no CUDA GPU, without which an HTNet takes days: give --narrow for dim 64 "
-                 "and 100 epochs, or --print to see the commands.")
+        parser.error("there is no CUDA GPU, without which an HTNet takes days: give --narrow for narrow ones, or "
+                     "--print to see the commands.")
     if not (ROOT / DATASETS / INDEX_NAME).exists():
-        sys.exit(f"docs.study.run: {DATASETS} holds no composite: put the databases there first (README, Data).")
+        parser.error(f"{DATASETS} holds no composite: put the databases there first (README, Data).")
     with_released_centres()
     failed = []
     for line in commands:

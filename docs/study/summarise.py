@@ -1,8 +1,8 @@
 """Mean ± standard deviation over seeds of UF1 / UAR, from the predictions.csv of several runs, as a markdown table.
 
-    python -m docs.study.summarise results/STSTNet-seed*
+    python -m docs.study.summarise docs/results/STSTNet-seed*
 """
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +29,21 @@ def summarise(folders):
     return pd.DataFrame(rows)
 
 
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a finished run")
+    folders, names = parser.parse_args().runs, set()
+    for folder in folders:
+        if not (folder / "predictions.csv").exists():
+            parser.error(f"{folder} holds no predictions.csv: name the folder of a finished run.")
+        table = pd.read_csv(folder / "predictions.csv")
+        if not set(CHOICES) <= set(table):
+            parser.error(f"{folder} has no epochs to choose from (a support vector machine's?): name networks' runs.")
+        names.add(tuple(sorted(table["name"])))
+    if len(names) > 1 or len(set(folders)) < len(folders):
+        parser.error("These are not several runs on the same samples: name runs that differ in their seeds only.")
+    print(f"{len(folders)} runs, UF1 / UAR, mean ± standard deviation\n\n{markdown(summarise(folders))}")
+
+
 if __name__ == "__main__":
-    if len(sys.argv) < 3:
-        sys.exit("Give the folders of two runs or more, each with a predictions.csv.")
-    for folder in sys.argv[1:]:
-        if not (Path(folder) / "predictions.csv").exists():
-            sys.exit(f"{folder} holds no predictions.csv: name the folder of a finished run.")
-    print(f"{len(sys.argv) - 1} seeds, UF1 / UAR, mean ± standard deviation\n\n{markdown(summarise(sys.argv[1:]))}")
+    main()

@@ -44,10 +44,13 @@ def main():
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     if not (arguments.datasets / INDEX_NAME).exists():
-        raise SystemExit(f"docs.study.svm: {arguments.datasets} holds no {INDEX_NAME}: put the databases there first "
-                         "(README, Data), or give their folder with --datasets.")
-    composite = load_composite(arguments.datasets)
-    dlib = facial_areas.composite_centres(composite, arguments.datasets / "facial_areas.csv", print)
+        parser.error(f"{arguments.datasets} holds no {INDEX_NAME}: put the databases there first (README, Data), or "
+                     "give their folder with --datasets.")
+    try:
+        composite = load_composite(arguments.datasets)
+        dlib = facial_areas.composite_centres(composite, arguments.datasets / "facial_areas.csv", print)
+    except BadInput as error:
+        parser.error(error)
     variants = {  # name: side, centres, class weights
         "whole-{maps}-7": (7, None, "balanced"), "whole-{maps}-14": (14, None, "balanced"),
         "areas-{maps}-14": (14, dlib, "balanced"),
@@ -75,7 +78,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except BadInput as error:
-        raise SystemExit(f"docs.study.svm: {error}") from None
+    main()
