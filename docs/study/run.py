@@ -1,7 +1,7 @@
 """Every training of the study, the most important first. A run that was stopped goes on, a finished one is left alone.
 
     python -m docs.study.run              at the paper's settings: needs a CUDA GPU
-    python -m docs.study.run --narrow     HTNet at dim 64 and below, 100 epochs: two CPU cores, some fourteen hours
+    python -m docs.study.run --narrow     narrow HTNets, mostly 100 epochs: two CPU cores, some fourteen hours
     python -m docs.study.run --open       leaves out what docs/results/ holds already
     python -m docs.study.run --print      only prints the commands
 """

@@ -160,15 +160,16 @@ def choice_table():
     rows = []
     for name in EXPERIMENTS:
         if runs(name):
-            uf1 = {choice: uf1_of(name, choice) for choice in (*CHOICES, "common")}
-            late = np.mean([pooled(*epochs_of(folder)[:2])[-10:] for folder in runs(name)])
-            losses = [np.load(folder / "epochs.npz")["losses"][-1] for folder in runs(name)]
-            halves = np.mean([[best_among(half, labels, subjects) for half in np.array_split(predicted, 2)]
-                              for predicted, labels, subjects in map(epochs_of, runs(name))], axis=0)
+            uf1, seeds = {choice: uf1_of(name, choice) for choice in (*CHOICES, "common")}, []
+            for folder in runs(name):
+                predicted, labels, subjects = epochs_of(folder)
+                seeds.append([pooled(predicted, labels)[-10:].mean(), np.load(folder / "epochs.npz")["losses"][-1],
+                              *(best_among(half, labels, subjects) for half in np.array_split(predicted, 2))])
+            late, loss, *halves = np.mean(seeds, axis=0)
             rows.append({"": label(name)} | {f"`{choice}`": uf1[choice] for choice in CHOICES}
                         | {"`best` − `last`": uf1["best"] - uf1["last"],
                            "`best`, halves": " / ".join(f"{half:.4f}" for half in halves), "last 10 epochs": late,
-                           "best common epoch": uf1["common"], "training loss": np.mean(losses)})
+                           "best common epoch": uf1["common"], "training loss": loss})
     return markdown(pd.DataFrame(rows))
 
 
