@@ -8,25 +8,21 @@
 A sample's name is '<subject>_<clip>'; the space before `.png` in the released names is optional. Without the index the
 folder tree gives subjects and labels. Whatever is missing, unreadable or contradictory raises `BadInput`.
 """
-import contextlib
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
+
+from support.files import BadInput, read_image, read_table
 
 INDEX_NAME = "combined_3_class2_for_optical_flow.csv"
 FLOW_TREE, FLOW_FOLDER, FACE_FOLDER = "three_norm_u_v_os", "STSNet_whole_norm_u_v_os", "combined_datasets_whole"
 CLASSES = ("negative", "positive", "surprise")
 DATABASES = {"casme2": r"sub\d+", "smic": r"s\d+", "samm": r"\d{3}", "casme3": r"spNO\..+"}  # how each names subjects
 FLOW_SIZE = 28
-
-
-class BadInput(ValueError):
-    """Something the user gave is wrong; the message is one sentence that names it and says what to do."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +35,13 @@ class Composite:
     flows: np.ndarray  # uint8 [N, 28, 28, 3], OpenCV's channel order: (strain, v, u)
     faces: list  # [N] Path of the apex face, or None
 
-    def table(self):
-        """Subjects, samples and classes per database, as a DataFrame with a row for each database and the total."""
+    def select(self, indices):
+        """The samples with these indices, in this order -> Composite."""
+        arrays = {name: value[indices] for name, value in vars(self).items() if name != "faces"}
+        return Composite(**arrays, faces=[self.faces[i] for i in indices])
+
+    def summarize(self):
+        """Subjects, samples and classes: a DataFrame with a row for each database and the total."""
         rows = {}
         for database in [*dict.fromkeys(sorted(self.databases, key=list(DATABASES).index)), "total"]:
             mask = np.full(len(self.names), True) if database == "total" else self.databases == database
@@ -48,39 +49,6 @@ class Composite:
             rows[database] = {"subjects": len(set(self.subjects[mask])), "samples": mask.sum(),
                               **dict(zip(CLASSES, counts))}
         return pd.DataFrame(rows).T
-
-
-def read_image(path, flags=cv2.IMREAD_UNCHANGED):
-    """An image file -> uint8 or uint16 array, [H, W] or [H, W, C] in OpenCV's channel order; raises BadInput."""
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read ({error.strerror}).") from None
-    # OpenCV fills the missing part of a truncated file with grey and only warns, so the end is looked for first.
-    truncated = (data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[len(data) // 2:]
-                 or data[:4] == b"\x89PNG" and b"IEND" not in data[-64:])
-    image = None if truncated or not data else cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    if image is None:
-        raise BadInput(f"{path} is {'truncated' if truncated else 'not a readable image'}: replace the file.")
-    return image
-
-
-def replace_with(path, write):
-    """Calls write(temporary path), then renames to `path`, so that no reader ever sees half a file.
-
-    The temporary name keeps the ending (`.<pid>.tmp.<name>`). Raises BadInput where the disk is full or not writable.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{os.getpid()}.tmp.{path.name}")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
-        raise BadInput(f"{path} could not be written ({error}): make room or choose another folder; what was finished "
-                       "before is kept.") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def holds_data(root):
@@ -207,12 +175,7 @@ def _read_tree(tree):
 
 def _read_index(path):
     """The index -> {name: row}. All is read as text, since SAMM's subjects are called '006'."""
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (ValueError, OSError) as error:
-        raise BadInput(f"{path} is not a readable CSV file: {str(error).splitlines()[0].rstrip('.')}.") from None
-    if missing := [column for column in ("sub", "filename_o", "label") if column not in table]:
-        raise BadInput(f"{path} lacks the column '{missing[0]}': it has {', '.join(table.columns)}.")
+    table = read_table(path, ("sub", "filename_o", "label"), "put the released index there, or take it away")
     rows = {}
     for line, row in enumerate(table.to_dict("records"), start=2):
         name = f"{row['sub'].strip()}_{row['filename_o'].strip()}"
@@ -260,7 +223,7 @@ def _without_zeros(stem):
     return re.sub(r"(?<![A-Za-z0-9])s0*(\d)", r"s\1", stem.strip())
 
 
-def normalized(flows):
+def normalize(flows):
     """Flow images [N, 28, 28, 3] -> float32 of the same shape: each map minus its median, by its standard deviation.
 
     A flow map's zero lies wherever min-max scaling to 0..255 put it; most of a face does not move, so the map's median

@@ -11,8 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
-from composite_dataset import CLASSES, FLOW_SIZE, BadInput, read_image, replace_with
+from composite_dataset import FLOW_SIZE
+from support.files import BadInput, read_image, read_table, replace_file
 
 AREAS = ("left_eye", "right_eye", "left_lip", "right_lip")
 COLUMNS = [f"{area}_{axis}" for area in AREAS for axis in ("row", "col")]
@@ -90,12 +92,7 @@ def crop_areas(flow, centres):
 
 def read_centres(path):
     """`facial_areas.csv` -> {name: int [4, 2]}; raises BadInput naming the row that is wrong."""
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (ValueError, OSError) as error:
-        raise BadInput(f"{path} is not a readable CSV file: {str(error).splitlines()[0].rstrip('.')}.") from None
-    if missing := [column for column in ("name", *COLUMNS) if column not in table]:
-        raise BadInput(f"{path} lacks the column '{missing[0]}': delete the file to have the areas detected anew.")
+    table = read_table(path, ("name", *COLUMNS), "delete the file to have the areas detected anew")
     centres = {}
     for name, *values in table[["name", *COLUMNS]].itertuples(index=False):
         if not all(value.strip().isdecimal() and HALF <= int(value) <= FLOW_SIZE - HALF for value in values):
@@ -107,58 +104,40 @@ def read_centres(path):
     return centres
 
 
-def composite_centres(composite, path, log=print):
-    """The centres of all samples, int [N, 4, 2]; what the file `path` lacks is found with dlib and appended to it."""
-    from tqdm import tqdm
+def find_centres(composite, path, log=print):
+    """The centres of all samples -> (int [N, 4, 2], DataFrame of those that `path` lacks).
 
+    What stands in the file `path` is used; the rest is found with dlib, or takes the mean centres. Nothing is
+    written: the second result, with the columns of the file, is for `append_centres`.
+    """
     path = Path(path)
     centres = read_centres(path) if path.exists() else {}
-    missing = [i for i, name in enumerate(composite.names) if name not in centres]
-    faceless = [i for i in missing if composite.faces[i] is None]
-    if len(faceless) == len(composite.names):
+    unlisted = [i for i, name in enumerate(composite.names) if name not in centres]
+    to_detect = [i for i in unlisted if composite.faces[i] is not None]
+    if len(unlisted) == len(composite.names) and not to_detect:
         log("!" * 88 + f"\n!  No faces, nor centres in {path}: every sample takes the same mean facial areas.\n"
             + "!" * 88)
-    elif faceless:
-        log(f"No face image, so the mean facial areas: {', '.join(composite.names[faceless])}.")
-    detected = []
-    for i in tqdm([i for i in missing if i not in set(faceless)], desc="facial areas", disable=None, leave=False):
+    elif faceless := [composite.names[i] for i in unlisted if composite.faces[i] is None]:
+        log(f"No face image, so the mean facial areas: {', '.join(faceless)}.")
+    rows = []
+    for i in tqdm(to_detect, desc="facial areas", disable=None, leave=False):
         face = read_image(composite.faces[i], cv2.IMREAD_COLOR)
         landmarks = detect_landmarks(face)
         centre = MEAN_CENTRES if landmarks is None else area_centres(landmarks, face.shape)
         centres[composite.names[i]] = centre
-        detected.append([composite.names[i], *centre.flat, "mean" if landmarks is None else "dlib"])
-    if detected:
-        if unfound := [row[0] for row in detected if row[-1] == "mean"]:
-            log(f"No face found by dlib, so the mean facial areas: {', '.join(unfound)}.")
-        table = pd.DataFrame(detected, columns=["name", *COLUMNS, "source"])
-        if path.exists():
-            table = pd.concat([pd.read_csv(path, dtype=str, encoding="utf-8-sig"), table.astype(str)])
-        replace_with(path, lambda temporary: table.to_csv(temporary, index=False))
-        log(f"{path}: the facial areas of {len(detected)} samples added.")
-    return np.stack([centres.get(name, MEAN_CENTRES) for name in composite.names])
+        rows.append([composite.names[i], *centre.flat, "mean" if landmarks is None else "dlib"])
+    found = pd.DataFrame(rows, columns=["name", *COLUMNS, "source"])
+    if missed := found["name"][found["source"] == "mean"].tolist():
+        log(f"No face found by dlib, so the mean facial areas: {', '.join(missed)}.")
+    return np.stack([centres.get(name, MEAN_CENTRES) for name in composite.names]), found
 
 
-def contact_sheet(composite, centres, path, per_database=1):
-    """Writes a picture: faces with their four areas, flow images, mosaics; so many samples per database."""
-    colours = ((66, 133, 244), (52, 168, 83), (251, 188, 5), (234, 67, 53))
-    rows = []
-    for database in dict.fromkeys(composite.databases):
-        members = np.flatnonzero(composite.databases == database)
-        _, first_of_class = np.unique(composite.labels[members], return_index=True)
-        for i in members[first_of_class[:per_database]]:
-            known = composite.faces[i] is not None
-            face = read_image(composite.faces[i], cv2.IMREAD_COLOR) if known else np.full((224, 224, 3), 128, np.uint8)
-            panels = [cv2.resize(image, (448, 448), interpolation=cv2.INTER_NEAREST)
-                      for image in (face, composite.flows[i], crop_areas(composite.flows[i], centres[i]))]
-            for (row, col), colour, area in zip(centres[i] * 16, colours, AREAS):  # 448 / 28 = 16
-                for panel in panels[:2]:
-                    cv2.rectangle(panel, (int(col) - 112, int(row) - 112), (int(col) + 111, int(row) + 111), colour, 2)
-                cv2.rectangle(panels[0], (int(col) - 112, int(row) - 112), (int(col) - 12, int(row) - 88), colour, -1)
-                cv2.putText(panels[0], area.replace("_", " "), (int(col) - 106, int(row) - 94),
-                            cv2.FONT_HERSHEY_SIMPLEX, 0.55, (255, 255, 255), 1, cv2.LINE_AA)
-            title = np.full((36, 448 * 3, 3), 255, np.uint8)
-            text = f"{database}  {composite.names[i]}  {CLASSES[composite.labels[i]]}    face | flow image | mosaic"
-            cv2.putText(title, text, (8, 26), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (0, 0, 0), 1, cv2.LINE_AA)
-            rows += [title, np.concatenate(panels, 1)]
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    replace_with(path, lambda temporary: cv2.imwrite(str(temporary), np.concatenate(rows)))
+def append_centres(path, found, log=print):
+    """Adds the rows that `find_centres` found to the file `path`."""
+    if found.empty:
+        return
+    table = found.astype(str)
+    if Path(path).exists():
+        table = pd.concat([read_table(path, ("name", *COLUMNS), "delete the file"), table])
+    replace_file(path, lambda temporary: table.to_csv(temporary, index=False))
+    log(f"{path}: the facial areas of {len(found)} samples added.")

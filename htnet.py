@@ -19,6 +19,12 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import nn
 
+# The paper's settings: the highest score of its ablations.
+PAPER = dict(
+    image_size=28, patch_size=7, num_classes=3, dim=256, heads=3, num_hierarchies=3,
+    block_repeats=(2, 2, 10),
+)
+
 
 class Attention(nn.Module):
     """Multi-head attention among the tokens of each block, [B, T, dim] -> [B, T, dim]; no bias on query, key, value."""

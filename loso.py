@@ -1,10 +1,11 @@
-"""Leave-one-subject-out: the folds and the training of one.
+"""Leave-one-subject-out (LOSO): the folds, their seeds, and the training of one.
 
-As released: Adam, cross-entropy, raw pixels, no shuffling, a fresh model per subject, the held-out subject scored after
-every epoch. Unlike the released code, every epoch's logits are kept and choosing among them is left to `evaluation.py`.
+As released: Adam, cross-entropy, raw pixels, no shuffling, a fresh network per subject, the held-out subject scored
+after every epoch. Unlike the released code, every epoch's held-out logits are kept; which epoch counts is asked after
+training (`evaluation.choose_epochs`).
 """
 import zlib
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,52 +13,94 @@ import torch
 import torch.nn.functional as F
 from sklearn.model_selection import LeaveOneGroupOut
 
-from composite_dataset import BadInput
+from support import cuda_graphs
+from support.files import BadInput
+
+KEEPS = ("best", "last", "none")
+# A recording repeats what was done, so the first epochs, which also set up libraries and optimizer, are not recorded.
+EAGER_EPOCHS = 3
 
 
-@dataclass
+@dataclass(frozen=True)
+class Fold:
+    """One subject held out."""
+    subject: str
+    train: np.ndarray  # int [n], indices of everybody else's samples, in training order
+    test: np.ndarray  # int [m], indices of the subject's own samples
+
+
+@dataclass(frozen=True)
 class FoldResult:
-    logits: torch.Tensor  # [E, n_test, C] of the held-out samples after each epoch
+    """What the training of one fold leaves."""
+    logits: torch.Tensor  # [E, m, C] of the held-out samples after each epoch
     losses: torch.Tensor  # [E] mean training loss of each epoch
     epoch: int | None  # the epoch (from 0) whose weights are kept
     state: dict | None  # its state dict, on the CPU
 
 
-def training_order(labels, class_order):
-    """All sample indices in the order in which training goes through them: by class as in `class_order`, then by name.
+def order_by_class(labels, class_order):
+    """int [N] -> int [N]: all indices, the classes one after the other as in `class_order`, by name within a class.
 
-    Which class comes first decides what each epoch's last batch holds, and so matters (README, detail 6).
+    There is no shuffling, so that this order decides what each epoch's last batch holds (README, detail 6).
     """
     return np.argsort(np.argsort(class_order)[labels], kind="stable")
 
 
-def folds(composite, class_order, labels=None):
-    """[(subject, train indices in training order, test indices)], a fold per subject.
+def split_subjects(composite, class_order, labels=None):
+    """A list with a Fold for each subject, by name.
 
     labels int [N]: those that training is to see, where they are not the composite's.
     """
-    order = training_order(composite.labels if labels is None else labels, class_order)
+    order = order_by_class(composite.labels if labels is None else labels, class_order)
     split = LeaveOneGroupOut().split(composite.names, groups=composite.subjects)
-    return [(str(composite.subjects[test[0]]), order[np.isin(order, train)], test) for train, test in split]
+    return [Fold(str(composite.subjects[test[0]]), order[np.isin(order, train)], test) for train, test in split]
 
 
-def fold_seed(seed, subject):
-    """A fold's own seed, so that neither the order of folds nor resuming nor the number of processes matters."""
+def derive_seed(seed, subject):
+    """A fold's own seed: neither the order of folds nor resuming nor the number of processes changes it."""
     return zlib.crc32(f"{seed} {subject}".encode())
 
 
+def draw_ahead(draw, folds, device):
+    """Yields (fold, draw(fold)), the fold's fresh network.
+
+    Drawing the paper's 140 million weights takes a CPU core 1.5 seconds. While a GPU trains a fold, a thread draws the
+    next one's; a CPU has no core to spare for that.
+    """
+    if device.type == "cpu":
+        yield from ((fold, draw(fold)) for fold in folds)
+        return
+    with ThreadPoolExecutor(1) as thread:
+        drawn = thread.submit(draw, folds[0]) if folds else None
+        for fold, following in zip(folds, [*folds[1:], None]):
+            model = drawn.result()
+            drawn = thread.submit(draw, following) if following else None
+            yield fold, model
+
+
+def compute_logits(model, inputs, precision):
+    """Logits [B, C] in the inputs' dtype. "bf16": matrix products in bfloat16, by PyTorch's autocast."""
+    with torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        return model(inputs).to(inputs.dtype)
+
+
+@torch.no_grad()
+def predict(model, inputs, precision="float32"):
+    """Held-out logits [m, C] of inputs [m, 3, 28, 28], for training and evaluation alike; sets evaluation mode."""
+    return compute_logits(model.eval(), inputs, precision)
+
+
 def train_fold(model, train_inputs, train_labels, test_inputs, test_labels, *, epochs, batch_size, learning_rate,
-               keep="best", precision="float32", shuffle=None, on_epoch=None):
+               keep="best", precision="float32", shuffle=None, record=False, on_epoch=None):
     """Trains `model` in place, in its own dtype and device, with the samples in the order given -> FoldResult.
 
     train_inputs [n, 3, 28, 28], train_labels int [n], test_inputs [m, 3, 28, 28], test_labels int [m].
     keep: the weights in the result, "best" (highest accuracy on the test samples, ties to the latest: released code),
-    "last" or "none". precision: "bf16" runs the network under PyTorch's autocast; otherwise in its dtype. shuffle: a
-    generator (of the CPU) that draws a new order for every epoch; by default there is none, as released.
-    on_epoch(loss) is called once for every epoch, on a GPU some epochs later. Raises BadInput when the loss is no
-    longer finite.
+    "last" or "none". precision: see `compute_logits`. shuffle: a CPU generator that draws a new order for every epoch;
+    None, as released: no shuffling. record: on a GPU, an epoch becomes one CUDA graph. on_epoch(loss) is called once
+    for every epoch, on a GPU some epochs later. Raises BadInput when the loss is no longer finite.
     """
-    if keep not in ("best", "last", "none"):
+    if keep not in KEEPS:
         raise ValueError(f"keep is '{keep}': it must be best, last or none.")
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     device, dtype = parameters[0].device, parameters[0].dtype
@@ -71,50 +114,49 @@ def train_fold(model, train_inputs, train_labels, test_inputs, test_labels, *, e
     weights = model.state_dict()  # the tensors that training changes, not copies
     best = {name: torch.empty_like(value) for name, value in weights.items()} if keep == "best" else None
 
-    def logits_of(inputs):
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            return model(inputs).to(dtype)
-
-    def epoch():
+    def train_epoch():
         """One pass over the training samples -> its mean loss [], and the held-out logits [m, C] after it.
 
-        Nothing in it waits for a GPU's results, so that a GPU can go through it without a pause.
+        Nothing in it waits for a GPU's results, so that a GPU goes through it without a pause.
         """
         model.train()
         total = torch.zeros((), device=device, dtype=dtype)
         for inputs, labels in batches:
             optimizer.zero_grad(set_to_none=True)
-            loss = F.cross_entropy(logits_of(inputs), labels)
+            loss = F.cross_entropy(compute_logits(model, inputs, precision), labels)
             loss.backward()
             optimizer.step()
             total += loss.detach() * len(labels)
-        model.eval()
-        with torch.no_grad():
-            return total / len(train_labels), logits_of(test_inputs)
+        return total / len(train_labels), predict(model, test_inputs, precision)
 
-    def store():
+    def store_weights():
         for name, value in weights.items():
             best[name].copy_(value)
 
+    def permute_samples():
+        """A new order within the batches' own memory, where a recorded epoch looks for them."""
+        order = torch.randperm(len(train_labels), generator=shuffle).to(device)
+        train_inputs.copy_(in_order[0][order])
+        train_labels.copy_(in_order[1][order])
+
     logits, losses, reported = [], [], 0
     epoch_kept, most_correct = None, -1
-    with own_stream(device) as stream:
-        for number in range(epochs):
-            if number == EAGER_EPOCHS and device.type in RECORDED:
+    with cuda_graphs.use_own_stream(device) as stream:
+        for epoch in range(epochs):
+            if record and epoch == EAGER_EPOCHS:
                 optimizer.param_groups[0]["capturable"] = True  # before, it would warn that nothing is captured
                 optimizer.zero_grad(set_to_none=True)  # their memory is of no use within the recording's own
-                epoch, store = recorded(epoch, stream), recorded(store, stream) if keep == "best" else None
-            if shuffle:  # within the batches' memory, where a recorded epoch looks for them
-                order = torch.randperm(len(train_labels), generator=shuffle).to(device)
-                train_inputs.copy_(in_order[0][order])
-                train_labels.copy_(in_order[1][order])
-            loss, held_out = epoch()
+                train_epoch = cuda_graphs.record(train_epoch, stream)
+                store_weights = cuda_graphs.record(store_weights, stream) if keep == "best" else None
+            if shuffle:
+                permute_samples()
+            loss, held_out = train_epoch()
             losses.append(loss.clone())  # a recorded epoch writes over what it returned the last time
             logits.append(held_out.clone())
             if keep == "best" and (correct := int((held_out.argmax(1) == test_labels).sum())) >= most_correct:
-                epoch_kept, most_correct = number, correct
-                store()
-            if device.type == "cpu" or keep == "best" or number % 20 == 19 or number == epochs - 1:
+                epoch_kept, most_correct = epoch, correct
+                store_weights()
+            if device.type == "cpu" or keep == "best" or epoch % 20 == 19 or epoch == epochs - 1:
                 for loss in torch.stack(losses[reported:]).tolist():
                     reported += 1
                     if not np.isfinite(loss):
@@ -125,40 +167,3 @@ def train_fold(model, train_inputs, train_labels, test_inputs, test_labels, *, e
             epoch_kept, best = epochs - 1, weights
         state = best and {name: value.to("cpu", copy=keep == "last") for name, value in best.items()}
         return FoldResult(torch.stack(logits).cpu(), torch.stack(losses).cpu(), epoch_kept, state)
-
-
-# On a GPU an epoch is some thousand small kernels, whose launching takes longer than their work. So it is recorded
-# once, as a CUDA graph, and then launched as a whole. The first epochs are not: they set up libraries and optimizer.
-RECORDED, EAGER_EPOCHS, STREAMS = ("cuda",), 3, {}
-
-
-@contextmanager
-def own_stream(device):
-    """On a GPU, a stream beside the default one, on which work can be recorded; None on a CPU."""
-    if device.type != "cuda":
-        yield None
-        return
-    # One for all folds, for memory that was freed on one stream is not used again on another.
-    if device not in STREAMS:
-        STREAMS[device] = torch.cuda.Stream(device)
-    stream, callers = STREAMS[device], torch.cuda.current_stream(device)
-    stream.wait_stream(callers)
-    try:
-        with torch.cuda.stream(stream):
-            yield stream
-    finally:
-        callers.wait_stream(stream)
-
-
-def recorded(work, stream):
-    """`work` as a CUDA graph: a function that launches its kernels again, on the same memory, and returns the same
-    tensors with new values in them."""
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):  # others prepare the next fold
-        outputs = work()
-
-    def replay():
-        graph.replay()
-        return outputs
-
-    return replay

@@ -6,7 +6,8 @@ over; here by OpenCV's implementation. u > 0 is motion to the image's right, v >
 import cv2
 import numpy as np
 
-from composite_dataset import FLOW_SIZE, BadInput
+from composite_dataset import FLOW_SIZE
+from support.files import BadInput
 
 METHODS = ("tvl1", "farneback")
 EDGE = 2  # pixels; docs/optical_flow.md says what it changes

@@ -19,11 +19,13 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from composite_dataset import CLASSES, FACE_FOLDER, FLOW_FOLDER, FLOW_TREE, INDEX_NAME, BadInput, replace_with
-from face_crop import crop_face, face_box, read_frame, spot_apex
+from clips import crop_face, face_box, read_frame, spot_apex
+from composite_dataset import CLASSES, FACE_FOLDER, FLOW_FOLDER, FLOW_TREE, INDEX_NAME
 from facial_areas import area_centres, detect_landmarks
 from optical_flow import METHODS, flow_image, to_8bit
-from raw_databases import SUBJECTS, read_clips
+from preparation.raw_databases import SUBJECTS, read_clips
+from support.exits import explain_errors
+from support.files import BadInput, make_folder, read_table, replace_file, write_image
 
 SPOT_SIZE = 112  # pixels; apex spotting compares many frames, and half the size shows in which the strain is strongest
 MEGC = Path(__file__).parent / "datasets" / "megc2019.csv"
@@ -71,27 +73,16 @@ def flow_path(output, sample):
     return output / FLOW_FOLDER / f"{sample} .png"  # the released names have this space
 
 
-def write_image(path, image, options=()):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = cv2.imencode(path.suffix, image, list(options))[1].tobytes()  # unlike imwrite, any path
-    replace_with(path, lambda temporary: temporary.write_bytes(data))
-
-
 def write_table(path, table, columns):
     table = table.sort_values(columns[:3])
-    replace_with(path, lambda temporary: table.to_csv(temporary, columns=columns, index=False))
+    replace_file(path, lambda temporary: table.to_csv(temporary, columns=columns, index=False))
 
 
-def read_table(path, columns):
+def read_own_table(path, columns):
     """A CSV file of ours, all text -> DataFrame with at least these columns; empty where there is no file."""
     if not path.exists():
         return pd.DataFrame(columns=columns, dtype=str)
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except ValueError as error:
-        raise BadInput(f"{path} is not a readable CSV file ({error}): remove it.") from None
-    if missing := [column for column in columns[:3] if column not in table]:
-        raise BadInput(f"{path} lacks the column '{missing[0]}': move it away or use another --output.")
+    table = read_table(path, columns[:3], "move it away or use another --output")
     return table.reindex(columns=[*columns, *table.columns.difference(columns)], fill_value="")
 
 
@@ -124,8 +115,9 @@ def prepare(database, source, output, all_clips=False, method="tvl1", workers=1)
     if (output / FLOW_TREE).exists():
         raise BadInput(f"{output / FLOW_TREE} holds flow images made elsewhere, which would be read instead of those "
                        "made here: use another --output.")
-    output.mkdir(parents=True, exist_ok=True)
-    index, old_left_out = read_table(index_path, COLUMNS), read_table(left_out_path, LEFT_OUT)
+    for folder in (output / FACE_FOLDER, output / FLOW_FOLDER):
+        make_folder(folder)
+    index, old_left_out = read_own_table(index_path, COLUMNS), read_own_table(left_out_path, LEFT_OUT)
     others = index[index["dataset"] != database]
     rows = {f"{row['sub']}_{row['filename_o']}": row for row in index[index["dataset"] == database].to_dict("records")}
     if not all_clips and database != "casme3" and (extra := sorted(rows.keys() - megc_labels(database).keys())):
@@ -195,11 +187,9 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if len(args.database) != len(args.source):
         parser.error("give one --source for each --database.")
-    try:
+    with explain_errors("prepare_datasets.py"):
         for database, source in zip(args.database, args.source):
             prepare(database, source, args.output, args.all_clips, args.flow, args.workers)
-    except (BadInput, OSError) as error:
-        parser.exit(2, f"{parser.prog}: {error}\n")
 
 
 if __name__ == "__main__":

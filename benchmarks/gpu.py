@@ -20,11 +20,11 @@ import torch.nn.functional as F
 from torch.profiler import ProfilerActivity, profile
 
 import composite_dataset
-import devices
 import loso
-from benchmarks.__main__ import BATCH, EPOCHS, FOLDS, PAPER, SAMPLES, data, multiply_adds
+from benchmarks.__main__ import BATCH, EPOCHS, FOLDS, SAMPLES, data, multiply_adds
 from benchmarks.plain_htnet import plain_forward, released_shapes
-from htnet import HTNet
+from htnet import PAPER, HTNet
+from support import devices
 
 HELD_OUT = 7
 PRECISIONS = ("tf32", "float32", "bf16")
@@ -82,13 +82,11 @@ def plain_loop(dim, device, epochs):
 
 def our_loop(dim, device, precision, keep, record, epochs):
     inputs, labels = (values.to(device) for values in data(SAMPLES))
-    kinds, loso.RECORDED = loso.RECORDED, ("cuda",) if record else ()
-    try:
-        loso.train_fold(model_for(dim, device), inputs[HELD_OUT:], labels[HELD_OUT:], inputs[:HELD_OUT],
-                        labels[:HELD_OUT], epochs=epochs, batch_size=BATCH, learning_rate=5e-5, keep=keep,
-                        precision=precision)
-    finally:
-        loso.RECORDED = kinds
+    loso.train_fold(
+        model_for(dim, device), inputs[HELD_OUT:], labels[HELD_OUT:], inputs[:HELD_OUT], labels[:HELD_OUT],
+        epochs=epochs, batch_size=BATCH, learning_rate=5e-5, keep=keep, precision=precision,
+        record=record and device.type == "cuda",
+    )
 
 
 def time_table(dim, device, epochs, size):
@@ -153,14 +151,15 @@ def precision_table(dim, device, epochs, root):
     composite = composite_dataset.load_composite(root)
     images = torch.from_numpy(composite.flows.transpose(0, 3, 1, 2).astype(np.float32))
     labels = torch.from_numpy(composite.labels)
-    subject, train, test = max(loso.folds(composite, (2, 1, 0)), key=lambda fold: len(fold[2]))
+    fold = max(loso.split_subjects(composite, (2, 1, 0)), key=lambda fold: len(fold.test))
+    train, test = fold.train, fold.test
     results = {}
     for precision in ("float32", "float32 again", "tf32", "bf16"):  # twice: what atomics' order alone does on a GPU
         devices.set_precision(precision)
         results[precision] = loso.train_fold(
             model_for(dim, device), images[train], labels[train], images[test], labels[test], epochs=epochs,
             batch_size=BATCH, learning_rate=5e-5, keep="none", precision=precision)
-    print(f"Subject {subject} of {root}, whole flow images, {epochs} epochs:\n")
+    print(f"Subject {fold.subject} of {root}, whole flow images, {epochs} epochs:\n")
     heading("precision", "loss of the first epoch", "of the last epoch", "largest first-epoch difference of a logit",
             "equal predictions, all epochs")
     exact = results["float32"]

@@ -14,13 +14,12 @@ from composite_dataset import (
     FLOW_FOLDER,
     FLOW_TREE,
     INDEX_NAME,
-    BadInput,
     holds_data,
     load_composite,
-    normalized,
-    read_image,
+    normalize,
 )
-from loso import folds
+from loso import split_subjects
+from support.files import BadInput, read_image
 
 NAMES = sorted(f"{subject}_{clip}" for subject, clip, _ in SAMPLES)
 
@@ -37,7 +36,7 @@ def test_every_layout_gives_the_same_composite(tmp_path, layout, index, space):
         assert composite.databases[i] == {"su": "casme2", "s0": "smic", "00": "samm"}[subject[:2]]
         np.testing.assert_array_equal(composite.flows[i], tiny_flow(number, label))
     assert composite.faces == [None] * 12
-    assert composite.table().loc["total"].tolist() == [6, 12, 5, 3, 4]
+    assert composite.summarize().loc["total"].tolist() == [6, 12, 5, 3, 4]
 
 
 def test_index_beside_the_script(tiny):
@@ -148,14 +147,14 @@ def test_a_truncated_jpeg_is_refused(tmp_path):
 
 def test_the_real_composite(real_datasets):
     composite = load_composite(real_datasets)
-    table = composite.table()
+    table = composite.summarize()
     assert table.loc["casme2"].tolist() == [24, 145, 88, 32, 25]
     assert table.loc["smic"].tolist() == [16, 164, 70, 51, 43]
     assert table.loc["samm"].tolist() == [28, 133, 92, 26, 15]
     assert table.loc["total"].tolist() == [68, 442, 250, 109, 83]
     assert all(face is not None and face.exists() for face in composite.faces)
     assert (composite.flows.min((1, 2)) == 0).all() and (composite.flows.max((1, 2)) == 255).all()
-    by_fold = {subject: (train, test) for subject, train, test in folds(composite, (2, 1, 0))}
+    by_fold = {fold.subject: (fold.train, fold.test) for fold in split_subjects(composite, (2, 1, 0))}
     for subject in by_fold:  # the folds are the tree's
         for part, indices in zip(("u_train", "u_test"), by_fold[subject]):
             tree = {(path.stem.strip(), int(path.parent.name))
@@ -180,7 +179,7 @@ def test_the_real_layouts_agree(real_datasets, tmp_path):
 def test_normalized_maps_have_median_zero_and_deviation_one(seed):
     flows = np.random.default_rng(seed).integers(0, 256, (3, 28, 28, 3)).astype(np.uint8)
     flows[1, :, :, 2] = 7  # a map of one value
-    maps = normalized(flows)
+    maps = normalize(flows)
     assert maps.dtype == np.float32 and maps.shape == flows.shape and not maps[1, :, :, 2].any()
     np.testing.assert_allclose(np.median(maps, axis=(1, 2)), 0, atol=1e-6)
     deviations = maps.std(axis=(1, 2))

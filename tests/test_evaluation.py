@@ -7,14 +7,14 @@ from sklearn.metrics import f1_score, recall_score
 
 from composite_dataset import Composite
 from evaluation import (
-    bootstrap,
+    bootstrap_scores,
     choose_epochs,
-    chosen_predictions,
-    confusion_scores,
-    confusions,
-    report,
+    choose_predictions,
+    count_confusions,
+    score_confusions,
     unweighted_scores,
 )
+from report import write_report
 
 
 def expand(confusion):
@@ -69,18 +69,19 @@ def test_epoch_choices_against_a_plain_count(run):
                       if (~own).any() else 0 for row in predictions]
             latest = max(epoch for epoch, score in enumerate(scores) if np.isclose(score, max(scores), atol=1e-12))
             assert (chosen[own] == latest).all()
-    predicted, epochs = chosen_predictions(*run, "best")
+    predicted, epochs = choose_predictions(*run, "best")
     assert all(predicted[i] == predictions[epochs[i], i] for i in range(len(labels)))
 
 
 @given(runs())
 def test_scores_of_counts_are_scikit_learns(run):
     logits, labels, _ = run
-    counts = confusions(labels, logits.argmax(-1), np.zeros(len(labels), int), 1, 3)
-    for row, uf1, uar in zip(logits.argmax(-1), *confusion_scores(counts)):
+    counts = count_confusions(labels, logits.argmax(-1))
+    for row, uf1, uar in zip(logits.argmax(-1), *score_confusions(counts)):
         options = dict(labels=range(3), average="macro", zero_division=0)
-        assert uf1[0] == pytest.approx(f1_score(labels, row, **options))
-        assert uar[0] == pytest.approx(recall_score(labels, row, **options))
+        assert uf1 == pytest.approx(f1_score(labels, row, **options))
+        assert uar == pytest.approx(recall_score(labels, row, **options))
+        assert unweighted_scores(labels, row) == (uf1, uar)
 
 
 def test_best_flatters_chance():
@@ -88,7 +89,7 @@ def test_best_flatters_chance():
     random = np.random.default_rng(0)
     labels, subjects = random.integers(0, 3, 300), np.repeat(np.arange(60), 5).astype(str)
     logits = random.random((200, 300, 3))
-    scores = {choice: unweighted_scores(labels, chosen_predictions(logits, labels, subjects, choice)[0])[0]
+    scores = {choice: unweighted_scores(labels, choose_predictions(logits, labels, subjects, choice)[0])[0]
               for choice in ("last", "others", "best")}
     assert scores["best"] > 0.7 and scores["last"] < 0.45 and scores["others"] < 0.45
 
@@ -104,12 +105,12 @@ def test_bootstrap_holds_the_score_and_is_wider_for_subjects_that_differ():
     predictions = np.where(np.arange(400) < 280, labels, (labels + 1) % 3)
     widths = []
     for subjects in (np.arange(400) % 40, np.arange(400) // 10):  # errors spread over all, or in some subjects only
-        intervals = bootstrap(labels, predictions, subjects)
+        intervals = bootstrap_scores(labels, predictions, subjects)
         assert ((intervals[:, 0] < unweighted_scores(labels, predictions))
                 & (intervals[:, 1] > unweighted_scores(labels, predictions))).all()
         widths.append(intervals[0, 1] - intervals[0, 0])
     assert 0 < widths[0] < 0.05 and widths[1] > 4 * widths[0]
-    assert (bootstrap(labels, labels, np.arange(400) % 8) > 0.99).all()
+    assert (bootstrap_scores(labels, labels, np.arange(400) % 8) > 0.99).all()
 
 
 def test_report_of_one_database_has_no_full_row(tmp_path):
@@ -118,7 +119,7 @@ def test_report_of_one_database_has_no_full_row(tmp_path):
                           databases=np.array(["casme3"] * 2), labels=np.array([0, 2]),
                           flows=np.zeros((2, 28, 28, 3), np.uint8), faces=[None, None])
     logits = np.eye(3)[[[0, 0], [0, 2]]]
-    text = report(tmp_path, composite, logits, np.ones((2, 2)), published={}, heading="run", description="")
+    text = write_report(tmp_path, composite, logits, np.ones((2, 2)), published={}, heading="run", description="")
     assert "CASME III" in text and "Full" not in text
     assert "| last | CASME III | 2 | 2 | 0.6667 |" in text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["confusion_matrices.png", "learning_curves.png",

@@ -7,16 +7,18 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from composite_dataset import BadInput, load_composite
+from composite_dataset import load_composite
 from facial_areas import (
     MEAN_CENTRES,
+    append_centres,
     area_centres,
-    composite_centres,
-    contact_sheet,
     crop_areas,
     detect_landmarks,
+    find_centres,
     read_centres,
 )
+from report import draw_areas
+from support.files import BadInput
 
 RELEASED = ROOT.parent / "shared" / "data" / "released_area_centres.csv"
 
@@ -57,9 +59,10 @@ def test_no_face():
 
 def test_without_faces_the_mean_centres_serve_under_a_banner(tiny):
     lines = []
-    centres = composite_centres(load_composite(tiny), tiny / "facial_areas.csv", lines.append)
+    centres, found = find_centres(load_composite(tiny), tiny / "facial_areas.csv", lines.append)
     assert (centres == MEAN_CENTRES).all() and "No faces" in lines[0]
-    assert not (tiny / "facial_areas.csv").exists()
+    append_centres(tiny / "facial_areas.csv", found, lines.append)
+    assert not (tiny / "facial_areas.csv").exists() and len(lines) == 1
 
 
 def test_faces_that_are_not_found_are_named_and_not_looked_for_again(tiny):
@@ -68,14 +71,17 @@ def test_faces_that_are_not_found_are_named_and_not_looked_for_again(tiny):
     cv2.imwrite(str(face), np.full((224, 224, 3), 127, np.uint8))
     composite.faces[0] = composite.faces[1] = face
     lines = []
-    centres = composite_centres(composite, tiny / "facial_areas.csv", lines.append)
+    centres, found = find_centres(composite, tiny / "facial_areas.csv", lines.append)
+    assert not (tiny / "facial_areas.csv").exists()
+    append_centres(tiny / "facial_areas.csv", found, lines.append)
     assert (centres == MEAN_CENTRES).all()
     assert any("No face found by dlib" in line and composite.names[0] in line for line in lines)
     assert any("No face image" in line and composite.names[2] in line for line in lines)
     table = pd.read_csv(tiny / "facial_areas.csv")
     assert table["name"].tolist() == composite.names[:2].tolist() and set(table["source"]) == {"mean"}
     face.unlink()  # would now be an error if it were read again
-    assert (composite_centres(composite, tiny / "facial_areas.csv", lines.append) == centres).all()
+    again, found = find_centres(composite, tiny / "facial_areas.csv", lines.append)
+    assert (again == centres).all() and found.empty
 
 
 @pytest.mark.parametrize("text, words", [
@@ -99,7 +105,8 @@ def test_a_wrong_file_of_centres_is_named(tmp_path, text, words):
 
 def test_all_442_real_faces_are_found(real_datasets, tmp_path):
     composite, lines = load_composite(real_datasets), []
-    centres = composite_centres(composite, tmp_path / "facial_areas.csv", lines.append)
+    centres, found = find_centres(composite, tmp_path / "facial_areas.csv", lines.append)
+    append_centres(tmp_path / "facial_areas.csv", found, lines.append)
     table = pd.read_csv(tmp_path / "facial_areas.csv", dtype={"name": str})
     assert len(table) == 442 and (table["source"] == "dlib").all(), lines
     means = centres.mean(0)
@@ -110,17 +117,17 @@ def test_all_442_real_faces_are_found(real_datasets, tmp_path):
     # The released centres, with their axes swapped, lie 2 to 3 pixels from dlib's on average.
     released = np.stack([read_centres(RELEASED)[name] for name in composite.names])
     assert 1.5 < np.linalg.norm(centres - released, axis=-1).mean() < 3.5
-    contact_sheet(composite, centres, tmp_path / "sheet.png")
+    draw_areas(tmp_path / "sheet.png", composite, centres)
     assert cv2.imread(str(tmp_path / "sheet.png")).shape == (3 * (448 + 36), 3 * 448, 3)
     # Cached: the faces are not opened again.
     missing = type(composite)(**vars(composite) | {"faces": [tmp_path / "gone.jpg"] * 442})
-    np.testing.assert_array_equal(composite_centres(missing, tmp_path / "facial_areas.csv"), centres)
+    np.testing.assert_array_equal(find_centres(missing, tmp_path / "facial_areas.csv")[0], centres)
 
 
 def test_released_centres_are_used_as_they_are(real_datasets, tmp_path):
     composite = load_composite(real_datasets)
     path = tmp_path / "facial_areas.csv"
     path.write_bytes(RELEASED.read_bytes())
-    centres = composite_centres(composite, path)
+    centres, _ = find_centres(composite, path)
     assert centres[composite.names.tolist().index("sub01_EP02_01f")].tolist() == [[9, 11], [10, 21], [21, 10], [20, 21]]
     assert path.read_bytes() == RELEASED.read_bytes()

@@ -5,10 +5,12 @@ import torch
 import torch.nn.functional as F
 
 import loso
-from composite_dataset import BadInput, load_composite
+from composite_dataset import load_composite
 from htnet import HTNet
-from loso import fold_seed, folds, train_fold
+from loso import derive_seed, split_subjects, train_fold
 from ststnet import STSTNet
+from support import cuda_graphs
+from support.files import BadInput
 
 OPTIONS = dict(epochs=4, batch_size=5, learning_rate=1e-3)
 
@@ -27,20 +29,23 @@ def data(n, seed=0, dtype=torch.float32):
 
 def test_folds_leave_one_subject_out_and_go_by_class(tiny):
     composite = load_composite(tiny)
-    made = folds(composite, (2, 1, 0))
-    assert [subject for subject, _, _ in made] == sorted(set(composite.subjects))
-    for subject, train, test in made:
-        assert set(composite.subjects[test]) == {subject} and subject not in composite.subjects[train]
-        assert sorted([*train, *test]) == list(range(12))
+    folds = split_subjects(composite, (2, 1, 0))
+    assert [fold.subject for fold in folds] == sorted(set(composite.subjects))
+    for fold in folds:
+        train = fold.train
+        assert set(composite.subjects[fold.test]) == {fold.subject}
+        assert fold.subject not in composite.subjects[train]
+        assert sorted([*train, *fold.test]) == list(range(12))
         labels = composite.labels[train]
         assert labels.tolist() == sorted(labels, reverse=True)
         for label in range(3):  # by name within a class
             assert composite.names[train][labels == label].tolist() == sorted(composite.names[train][labels == label])
-    assert composite.labels[folds(composite, (0, 1, 2))[0][1]].tolist() == sorted(composite.labels[made[0][1]])
+    ascending = split_subjects(composite, (0, 1, 2))[0]
+    assert composite.labels[ascending.train].tolist() == sorted(composite.labels[folds[0].train])
 
 
 def test_seeds_depend_on_run_and_subject():
-    assert len({fold_seed(seed, subject) for seed in range(20) for subject in ("sub01", "s01", "006")}) == 60
+    assert len({derive_seed(seed, subject) for seed in range(20) for subject in ("sub01", "s01", "006")}) == 60
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -91,8 +96,8 @@ def test_keep(network):
         train_fold(small_model(), inputs, labels, test_inputs, test_labels, keep="first", **OPTIONS)
 
 
-def emulated_graph(work, stream):
-    """What `loso.recorded` does, without a GPU: every call leaves its results in the tensors of the first."""
+def emulate_graph(work, stream):
+    """What `cuda_graphs.record` does, without a GPU: every call leaves its results in the tensors of the first."""
     outputs = []
 
     def replay():
@@ -111,10 +116,9 @@ def test_recorded_epochs_change_nothing(monkeypatch, keep):
     options = OPTIONS | dict(epochs=loso.EAGER_EPOCHS + 22, keep=keep)
     plain_losses, recorded_losses = [], []
     plain = train_fold(small_model(), inputs, labels, test_inputs, test_labels, on_epoch=plain_losses.append, **options)
-    monkeypatch.setattr(loso, "RECORDED", ("cpu",))
-    monkeypatch.setattr(loso, "recorded", emulated_graph)
-    result = train_fold(small_model(), inputs, labels, test_inputs, test_labels, on_epoch=recorded_losses.append,
-                        **options)
+    monkeypatch.setattr(cuda_graphs, "record", emulate_graph)
+    result = train_fold(small_model(), inputs, labels, test_inputs, test_labels, record=True,
+                        on_epoch=recorded_losses.append, **options)
     assert torch.equal(result.logits, plain.logits) and torch.equal(result.losses, plain.losses)
     assert recorded_losses == plain_losses == plain.losses.tolist() and result.epoch == plain.epoch
     for name, value in (plain.state or {}).items():
@@ -129,14 +133,13 @@ def test_cuda_graphs_give_what_a_cpu_and_single_kernels_give(monkeypatch, precis
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
 
-    def trained(model, precision):
+    def train(model, precision, record=False):
         shuffle = torch.Generator().manual_seed(3) if shuffled else None
         return train_fold(model, inputs, labels, test_inputs, test_labels, precision=precision, shuffle=shuffle,
-                          **OPTIONS | dict(epochs=25, keep=keep))
+                          record=record, **OPTIONS | dict(epochs=25, keep=keep))
 
-    on_cpu, on_gpu = trained(small_model(), "float32"), trained(small_model().cuda(), precision)
-    monkeypatch.setattr(loso, "RECORDED", ())
-    by_kernel = trained(small_model().cuda(), precision)
+    on_cpu, by_kernel = train(small_model(), "float32"), train(small_model().cuda(), precision)
+    on_gpu = train(small_model().cuda(), precision, record=True)
     assert on_gpu.logits.device.type == "cpu" and all(value.device.type == "cpu" for value in on_gpu.state.values())
     for other in (on_cpu, by_kernel):
         torch.testing.assert_close(on_gpu.losses[:10], other.losses[:10], atol=tolerance, rtol=tolerance)
@@ -178,7 +181,8 @@ def test_a_real_fold_learns(real_datasets):
     composite = load_composite(real_datasets)
     inputs = torch.from_numpy(composite.flows.transpose(0, 3, 1, 2).astype(np.float32))
     labels = torch.from_numpy(composite.labels)
-    _, train, test = folds(composite, (2, 1, 0))[0]
+    fold = split_subjects(composite, (2, 1, 0))[0]
+    train, test = fold.train, fold.test
     torch.manual_seed(0)
     model = HTNet(image_size=28, patch_size=7, num_classes=3, dim=24, heads=3, num_hierarchies=3,
                   block_repeats=(1, 1, 2))

@@ -1,6 +1,7 @@
 """The command, really run on tiny settings: train, evaluate, resume, refuse."""
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from conftest import ROOT, SAMPLES, SMALL, make_datasets, rows, tiny_flow, write
 
 import loso
 import main_HTNet
-from settings import boolean
+import report
+from support.settings import parse_boolean
 
 
 @pytest.mark.parametrize("model", ["HTNet", "STSTNet"])
@@ -200,9 +202,9 @@ def test_shuffled_labels_are_for_training_only(tiny, command, monkeypatch, model
     """With permuted training labels, the truth that is stored, printed and that chooses epochs is the composite's."""
     status, output, _ = command("--train", "True", "--model", model, "--shuffle_labels", "True", "--keep", "best",
                                 *SMALL)
-    assert status == 0 and "SHUFFLE_LABELS True" in output and main_HTNet.CONTROL in output
+    assert status == 0 and "SHUFFLE_LABELS True" in output and report.CONTROL in output
     assert "Published" not in output
-    assert main_HTNet.CONTROL in command("--train", "False", "--model", model, "--keep", "best", *SMALL)[1]
+    assert report.CONTROL in command("--train", "False", "--model", model, "--keep", "best", *SMALL)[1]
     table = pd.read_csv(tiny.parent / "results" / model / "predictions.csv", dtype={"subject": str})
     assert [(name, label) for name, label in zip(table["name"], table["label"])] == sorted(
         (f"{subject}_{clip}", label) for subject, clip, label in SAMPLES)
@@ -232,8 +234,7 @@ def test_folders_that_cannot_be_made_are_one_sentence(tiny, command, option):
     (["--dim", "1"], ["dim"]), (["--learning_rate", "-1"], ["LEARNING_RATE"]),
     (["--class_order", "0,1"], ["CLASS_ORDER"]),
     (["--model", "ResNet"], ["MODEL", "STSTNet"]), (["--keep", "all"], ["KEEP"]),
-    (["--precision", "fp8"], ["PRECISION", "bf16"]), (["--precision", "bf16", "--model", "STSTNet"], ["PRECISION"]),
-    (["--shuffle", "True", "--model", "STSTNet"], ["SHUFFLE"]), (["--normalize", "2"], ["--normalize", "True"]),
+    (["--precision", "fp8"], ["PRECISION", "bf16"]), (["--normalize", "2"], ["--normalize", "True"]),
     (["--run", "a/b"], ["RUN"]),
     (["--device", "gpu"], ["DEVICE"]), (["--device", "meta"], ["DEVICE"]), (["--subjects", ","], ["SUBJECTS"]),
     (["--run", "x" * 101], ["RUN"]), (["--subjects", "sub77"], ["sub77", "sub01"]), (["stray"], ["stray"]),
@@ -249,8 +250,100 @@ def test_every_constant_has_its_option(tiny, command, monkeypatch):
     assert command("--train", "True", *SMALL[:6], "--BATCH_SIZE=8", "--learning-rate", "1e-3")[0] == 0
     stored = json.loads((tiny.parent / "results" / "HTNet" / "settings.json").read_text())["settings"]
     assert (stored["EPOCHS"], stored["BATCH_SIZE"], stored["LEARNING_RATE"]) == (2, 8, 1e-3)
-    assert set(stored) | {"RUN", "SUBJECTS", "DEVICE", "THREADS", "DATASETS", "WEIGHTS", "RESULTS"} == \
+    assert set(stored) | {"RUN", "SUBJECTS", "DEVICE", "THREADS", "CUDA_GRAPHS", "DATASETS", "WEIGHTS", "RESULTS"} == \
         set(main_HTNet.CONSTANTS)
+
+
+def train_and_read(command, tiny, *arguments):
+    """Trains one subject -> the settings in force, and what was printed."""
+    status, output, error = command("--train", "True", "--subjects", "s01", *arguments)
+    assert status == 0, error
+    record = json.loads(next((tiny.parent / "results").glob("*/settings.json")).read_text())
+    return record["settings"], output
+
+
+def test_an_edited_constant_beats_a_preset(tiny, command, monkeypatch):
+    monkeypatch.setattr(main_HTNet, "CLASS_ORDER", (1, 2, 0))
+    settings, output = train_and_read(command, tiny, "--model", "STSTNet", "--epochs", "2")
+    assert settings["CLASS_ORDER"] == [1, 2, 0] and settings["KEEP"] == "last"
+    assert "Preset STSTNet: KEEP last." in output  # what the preset did replace, and that only
+
+
+def test_the_command_line_beats_a_preset(tiny, command):
+    settings, output = train_and_read(command, tiny, "--model", "STSTNet", "--epochs", "2", "--keep", "best")
+    assert settings["KEEP"] == "best" and settings["CLASS_ORDER"] == [0, 1, 2]
+    assert "Preset STSTNet: CLASS_ORDER 0,1,2." in output
+
+
+def test_presets_know_the_constants_as_shipped():
+    """Otherwise every constant would count as edited, and the preset would do nothing."""
+    for preset in main_HTNet.PRESETS.values():
+        for name, (shipped, value) in preset.items():
+            assert getattr(main_HTNet, name) == shipped != value
+
+
+@pytest.mark.parametrize("constant", ["", "sub01, s02", ["sub01", "s02"], ("sub01", "s02")])
+def test_subjects_as_text_or_list(tiny, command, monkeypatch, constant):
+    monkeypatch.setattr(main_HTNet, "SUBJECTS", constant)
+    status, output, _ = command("--train", "True", *SMALL)
+    assert status == 0 and output.count("Subject ") == (2 if constant else 6)
+    status, output, _ = command("--train", "True", "--run", "other", "--subjects", "006,sub02", *SMALL)
+    assert status == 0 and "Subject 006" in output and "Subject sub02" in output and output.count("Subject ") == 2
+
+
+@pytest.mark.parametrize("name, value", [
+    ("SUBJECTS", 7), ("SUBJECTS", [1, 2]), ("RUN", 5), ("DEVICE", 0), ("EPOCHS", "800"), ("BLOCK_REPEATS", 2),
+    ("DATASETS", None), ("SHUFFLE", "yes"), ("LEARNING_RATE", "fast"), ("CLASS_ORDER", "210")])
+def test_a_constant_edited_to_the_wrong_kind_is_one_sentence(tiny, command, monkeypatch, name, value):
+    monkeypatch.setattr(main_HTNet, name, value)
+    status, _, error = command("--train", "True")
+    assert status == 2 and error.count("\n") == 1 and name in error
+
+
+def test_readmes_first_command(tmp_path, command):
+    """Without data: the sample under a banner, its own recipe and run name."""
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets" / "sample").symlink_to(ROOT / "datasets" / "sample")
+    status, output, _ = command("--train", "True", "--epochs", "1")
+    assert status == 0 and "this is the small synthetic sample" in output
+    report_text = (tmp_path / "results" / "sample" / "report.md").read_text()
+    assert "this is the small synthetic sample" in report_text and "Published" not in report_text
+    assert "DIM 32" in report_text and "EPOCHS 1," in report_text and "BATCH_SIZE 32" in report_text
+    status, evaluated, _ = command("--train", "False")
+    assert status == 0 and rows(evaluated, "best epoch") == rows(output, "best")
+
+
+def test_the_scores_so_far_end_as_the_reports(tiny, command):
+    _, output, _ = command("--train", "True", *SMALL)
+    for choice in ("best", "last"):
+        found = re.findall(rf"\({choice} epoch; (\d) subjects so far: UF1 ([\d.]+), UAR ([\d.]+)\)", output)
+        assert [count for count, _, _ in found] == list("123456")
+        assert found[-1][1:] == rows(output, choice)["Full"]
+
+
+def test_dropout_is_seeded_and_changes_training(tiny, command):
+    logits = {}
+    for run, dropout in (("without", 0), ("with", 0.5), ("again", 0.5)):
+        assert command("--train", "True", "--run", run, "--dropout", dropout, *SMALL)[0] == 0
+        logits[run] = np.load(tiny.parent / "results" / run / "folds" / "s01.npz")["logits"]
+    np.testing.assert_array_equal(logits["with"], logits["again"])
+    assert np.abs(logits["with"] - logits["without"]).max() > 1e-4
+
+
+def test_ststnet_takes_every_setting_of_training(tiny, command):
+    settings, _ = train_and_read(command, tiny, "--model", "STSTNet", "--epochs", "2", "--precision", "bf16",
+                                 "--shuffle", "True", "--normalize", "True")
+    assert settings["PRECISION"] == "bf16" and settings["SHUFFLE"] and "DIM" not in settings
+
+
+def test_a_launchers_variables_without_torchrun_are_not_ranks(tiny, command, monkeypatch):
+    """MPI and SLURM wrappers set them, too."""
+    for name, value in {"RANK": 1, "WORLD_SIZE": 2, "LOCAL_RANK": 1}.items():
+        monkeypatch.setenv(name, str(value))
+    status, output, _ = command("--train", "True", *SMALL)
+    assert status == 0 and output.count("Subject ") == 6 and rows(output, "last")
+    status, output, _ = command("--train", "False", *SMALL)
+    assert status == 0 and rows(output, "best epoch")
 
 
 def test_casme3_alone_is_an_experiment_of_its_own(tmp_path, command):
@@ -277,8 +370,8 @@ def test_only_unknown_names_are_answered_with_all_names(tiny, command):
 
 
 def test_spellings_of_true_and_false():
-    assert all(boolean(text) for text in ("True", "true", "1", "yes", "Y", "on", "t"))
-    assert not any(boolean(text) for text in ("False", "false", "0", "no", "N", "off", "f"))
+    assert all(parse_boolean(text) for text in ("True", "true", "1", "yes", "Y", "on", "t"))
+    assert not any(parse_boolean(text) for text in ("False", "false", "0", "no", "N", "off", "f"))
 
 
 def test_data_problems_are_one_sentence(tmp_path, command):

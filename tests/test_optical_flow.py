@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from benchmarks.flow_accuracy import fields
-from composite_dataset import BadInput
-from face_crop import FACE_CENTRE, FACE_SIZE, FACE_SPAN, crop_face, face_box, read_frame, spot_apex
+from clips import FACE_CENTRE, FACE_SIZE, FACE_SPAN, crop_face, face_box, read_frame, spot_apex
 from facial_areas import MEAN_CENTRES, detect_landmarks
 from optical_flow import METHODS, flow_image, optical_flow, optical_strain, to_8bit
+from support.files import BadInput
 
 GRID = np.meshgrid(np.arange(FACE_SIZE, dtype=np.float32), np.arange(FACE_SIZE, dtype=np.float32))
 

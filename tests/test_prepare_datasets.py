@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import prepare_datasets
-from composite_dataset import CLASSES, FACE_FOLDER, FLOW_FOLDER, FLOW_TREE, INDEX_NAME, BadInput, load_composite
-from raw_databases import _frame_number, read_clips
+from composite_dataset import CLASSES, FACE_FOLDER, FLOW_FOLDER, FLOW_TREE, INDEX_NAME, load_composite
+from preparation.raw_databases import _frame_number, read_clips
+from support.files import BadInput
 
 SAMPLE_FACES = sorted((ROOT / "datasets" / "sample" / FACE_FOLDER).glob("s01_*.jpg"))
 BROWS, LIPS = ((160, 120), (260, 120)), ((170, 240), (250, 240))  # (x, y) in the frames below

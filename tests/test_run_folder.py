@@ -2,12 +2,15 @@
 import json
 import os
 
+import numpy as np
 import pytest
 import torch
-from conftest import SMALL, rows
+from conftest import SMALL, rows, write_png
 
 from benchmarks.plain_htnet import draw_state, released_shapes
+from composite_dataset import FACE_FOLDER
 from ststnet import STSTNet
+from support.run_folder import RunFolder
 
 TINY_HTNET = dict(image_size=28, patch_size=7, num_classes=3, dim=8, heads=2, num_hierarchies=3,
                   block_repeats=(1, 1, 1))
@@ -114,17 +117,81 @@ def test_folds_whose_weights_are_gone_are_trained_again(tiny, command):
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_training_replaces_pretrained_weights(tiny, command):
-    weights = tiny.parent / "weights" / "STSTNet"
-    weights.mkdir(parents=True)
+def test_training_leaves_the_weights_that_ship(tiny, command):
+    shipped = tiny.parent / "weights" / "pretrained" / "STSTNet"
+    shipped.mkdir(parents=True)
     for subject in ("sub01", "sub02", "s01", "s02", "006", "007"):
-        torch.save(STSTNet().state_dict(), weights / f"{subject}.pth")
-    record = {"settings": {"MODEL": "STSTNet", "KEEP": "last", "EPOCHS": 800}, "data": "other", "pretrained": True}
-    (weights / "settings.json").write_text(json.dumps(record))
+        torch.save(STSTNet().state_dict(), shipped / f"{subject}.pth")
+    record = {"settings": {"MODEL": "STSTNet", "KEEP": "last", "EPOCHS": 800}, "data": "other"}
+    (shipped / "settings.json").write_text(json.dumps(record))
+    before = {path: path.read_bytes() for path in shipped.iterdir()}
+
     status, output, _ = command("--train", "False", "--model", "STSTNet")
     assert status == 0 and rows(output, "last epoch") and "other data" in output
-    status, output, _ = command("--train", "True", "--model", "STSTNet", "--epochs", "2", "--subjects", "s01")
-    assert status == 0 and [path.name for path in weights.glob("*.pth")] == ["s01.pth"]
+    assert f"Evaluating the weights in {shipped.relative_to(tiny.parent)}." in output
+    few = ["--model", "STSTNet", "--subjects", "s01"]
+    for overwrite in ("False", "True"):
+        status, _, _ = command("--train", "True", "--epochs", "2", "--overwrite", overwrite, *few)
+        assert status == 0 and before == {path: path.read_bytes() for path in shipped.iterdir()}
+    status, output, _ = command("--train", "False", *few)
+    assert status == 0 and "Evaluating the weights in weights/STSTNet." in output
+    status, _, error = command("--train", "True", "--run", "pretrained", *SMALL)
+    assert status == 2 and "RUN" in error
+
+
+def test_settings_that_came_later_take_their_default(tiny, command):
+    """A run begun before PRECISION and SHUFFLE were constants goes on, and its weights are evaluated."""
+    command("--train", "True", *SMALL)
+    for folder in ("results", "weights"):
+        path = tiny.parent / folder / "HTNet" / "settings.json"
+        record = json.loads(path.read_text())
+        for name in ("PRECISION", "SHUFFLE", "NORMALIZE", "SHUFFLE_LABELS"):
+            del record["settings"][name]
+        path.write_text(json.dumps(record))
+    status, output, _ = command("--train", "False", *SMALL)
+    assert status == 0 and "Note" not in output
+    status, _, error = command("--train", "False", "--normalize", "True", *SMALL)
+    assert status == 2 and "NORMALIZE is True here, False there" in error
+    status, output, _ = command("--train", "True", *SMALL)
+    assert status == 0 and "6 of 6 folds were finished before" in output
+
+
+def test_a_requested_fold_that_is_missing_is_an_error(tiny, command, monkeypatch):
+    """As on a network disk whose listing lags behind: the report would silently leave the fold out."""
+    save_fold = RunFolder.save_fold
+
+    def save_and_lose(self, subject, *arguments):
+        save_fold(self, subject, *arguments)
+        if subject == "sub02":  # the last one
+            self.fold_path("007").unlink()
+
+    monkeypatch.setattr(RunFolder, "save_fold", save_and_lose)
+    status, _, error = command("--train", "True", *SMALL)
+    assert status == 2 and "007.npz is missing" in error and "start the same command again" in error
+    assert not (tiny.parent / "results" / "HTNet" / "report.md").exists()
+    monkeypatch.undo()
+    monkeypatch.chdir(tiny.parent)
+    status, output, _ = command("--train", "True", *SMALL)
+    assert status == 0 and "5 of 6 folds were finished before" in output
+
+
+def test_what_is_refused_leaves_everything_as_it_was(tiny, command, monkeypatch):
+    """Looking for facial areas takes seconds to minutes, and its file stays: it comes after the checks."""
+    calls = []
+    monkeypatch.setattr("facial_areas.detect_landmarks", lambda face: calls.append(face))
+    write_png(tiny / FACE_FOLDER / "sub01_EP01_01.jpg", np.full((224, 224, 3), 127, np.uint8))
+    areas = tiny / "facial_areas.csv"
+    assert command("--train", "True", *SMALL)[0] == 0 and len(calls) == 1 and areas.exists()
+    areas.unlink()
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: type("usage", (), {"free": 1000}))
+    for arguments, words in (
+        (["--subjects", "sub77"], "sub77"), (["--epochs", "4"], "EPOCHS is 4 here"), (["--run", "new"], "GB free"),
+    ):  # fmt: skip
+        status, _, error = command("--train", "True", *SMALL, *arguments)
+        assert status == 2 and words in error
+    status, _, error = command("--train", "False", "--run", "new", *SMALL)
+    assert status == 2 and "holds no weights" in error
+    assert len(calls) == 1 and not areas.exists() and not (tiny.parent / "results" / "new").exists()
 
 
 def test_weights_saved_on_a_gpu_load_on_a_cpu(tiny, command, monkeypatch):

@@ -12,10 +12,10 @@ from sklearn.metrics import recall_score
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 from sklearn.pipeline import make_pipeline
 
+from clips import face_box, read_frame
 from composite_dataset import load_composite
-from datasets.sample import make_sample
-from face_crop import face_box, read_frame
 from facial_areas import area_centres, crop_areas, detect_landmarks, read_centres
+from preparation import synthetic_sample
 
 SAMPLE = ROOT / "datasets" / "sample"
 
@@ -28,10 +28,10 @@ def sample():
 def test_it_is_small_and_balanced_with_subjects_of_each_database(sample):
     files = [path for path in SAMPLE.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     assert sum(path.stat().st_size for path in files) <= 2e6
-    table = sample.table()
+    table = sample.summarize()
     assert (table.loc[["casme2", "smic", "samm"], "subjects"] >= 3).all() and table.loc["total", "subjects"] >= 9
     assert table.loc["total", ["negative", "positive", "surprise"]].nunique() == 1
-    for database, names in make_sample.SUBJECTS.items():
+    for database, names in synthetic_sample.SUBJECTS.items():
         assert set(sample.subjects[sample.databases == database]) == set(names)
 
 
@@ -85,7 +85,7 @@ def test_it_is_learnable_and_not_trivial(sample):
 def test_the_script_makes_it(sample):
     """The first clips of one subject anew. Slack, since the last bits may differ between processors."""
     pytest.importorskip("skimage", reason="only the script that makes the sample needs scikit-image")
-    made = islice(make_sample.make_samples(make_sample.enlarged_portrait(), subjects=("s04",)), 3)
+    made = islice(synthetic_sample.make_samples(synthetic_sample.enlarged_portrait(), subjects=("s04",)), 3)
     for database, subject, name, label, face, flow in made:
         i = list(sample.names).index(f"{subject}_{name}")
         assert (sample.databases[i], sample.subjects[i], sample.labels[i]) == (database, subject, label)

@@ -1,4 +1,4 @@
-"""Draws docs/pipeline.png from the synthetic sample: python -m docs.make_pipeline [sample name]."""
+"""Draws docs/pipeline.png from the synthetic sample: python -m study.draw_pipeline [sample name]."""
 import sys
 
 import cv2
@@ -6,14 +6,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from composite_dataset import CLASSES, load_composite, read_image
-from facial_areas import AREAS, composite_centres, crop_areas
+from composite_dataset import CLASSES, load_composite
+from facial_areas import AREAS, crop_areas, find_centres
+from support.files import read_image
 
 COLOURS = ("tab:orange", "tab:green", "tab:blue", "tab:red")
 
 composite = load_composite("datasets/sample")
 index = composite.names.tolist().index(sys.argv[1]) if len(sys.argv) > 1 else int(np.argmax(composite.labels == 1))
-centres = composite_centres(composite, "datasets/sample/facial_areas.csv")[index]
+centres = find_centres(composite, "datasets/sample/facial_areas.csv")[0][index]
 face = cv2.cvtColor(read_image(composite.faces[index], cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 flow = composite.flows[index][..., ::-1]  # (u, v, strain) as (red, green, blue)
 

@@ -4,7 +4,10 @@ import re
 
 import torch
 
-from composite_dataset import BadInput
+from support import ranks
+from support.files import BadInput
+
+PRECISIONS = ("tf32", "float32", "bf16")
 
 
 def set_precision(precision):
@@ -16,8 +19,8 @@ def set_precision(precision):
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
 
 
-def pick_device(settings):
-    name = settings.DEVICE
+def pick_device(name):
+    """DEVICE ("auto", "cpu", "cuda", "cuda:1") -> torch.device that works here; raises BadInput."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -25,7 +28,7 @@ def pick_device(settings):
         if device.type not in ("cpu", "cuda"):
             raise RuntimeError("only cpu and cuda are supported")
         if device.type == "cuda" and device.index is None:
-            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+            device = torch.device("cuda", ranks.rank_on_machine())
         torch.empty(1, device=device)
         if device.type == "cuda":
             torch.cuda.set_device(device)
@@ -35,23 +38,22 @@ def pick_device(settings):
     return device
 
 
-def machine(device, processes):
+def describe_machine(device):
     """The kind of machine, for the report."""
     kind = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} CPU cores"
     threads = "" if device.type == "cuda" else f", threads: {torch.get_num_threads()}"
-    return f"{kind}; processes: {processes}{threads}; torch {torch.__version__}"
+    return f"{kind}; processes: {ranks.count_ranks()}{threads}; torch {torch.__version__}"
 
 
-def machine_problem(error, settings):
+def explain_failure(error):
     """A sentence for memory that ran out or a device that failed; empty for other errors."""
     if "captur" in str(error):  # a mistake in this program's recording of an epoch
         return ""
     kept = "Finished folds are kept and the same command goes on from them"
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or re.search(
             "out of memory|allocate memory|ALLOC_FAILED", str(error)):
-        return (f"out of memory on DEVICE '{settings.DEVICE}'. {kept}: free it of other programs or set another "
-                f"DEVICE; or give another RUN a smaller DIM or BATCH_SIZE ({settings.BATCH_SIZE}).")
+        return (f"out of memory on this DEVICE. {kept}: free it of other programs or set another DEVICE; or give "
+                "another RUN a smaller DIM or BATCH_SIZE.")
     if isinstance(error, torch.AcceleratorError) or re.match("CU(DA|DNN|BLAS)|cu(DNN|BLAS)", str(error)):
-        return (f"DEVICE '{settings.DEVICE}' failed ({str(error).splitlines()[0]}). {kept}, also on another DEVICE "
-                "such as 'cpu'.")
+        return f"this DEVICE failed ({str(error).splitlines()[0]}). {kept}, also on another DEVICE such as 'cpu'."
     return ""

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from composite_dataset import CLASSES, BadInput
+from composite_dataset import CLASSES
+from support.files import BadInput
 
 SUBJECTS = {"casme2": ("sub{:02d}", r"sub(\d+)"), "samm": ("{:03d}", r"(\d{3})"),  # our name of a subject, its folder
             "smic": ("s{:02d}", r"s(\d+)"), "casme3": ("spNO.{}", r"spno\.(\d+)")}

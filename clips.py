@@ -2,9 +2,10 @@
 import cv2
 import numpy as np
 
-from composite_dataset import FLOW_SIZE, read_image
+from composite_dataset import FLOW_SIZE
 from facial_areas import crop_areas
 from optical_flow import optical_flow, optical_strain
+from support.files import read_image
 
 FACE_SIZE = 224
 # Where the faces of the released composite lie: the middle of eyes and lip corners, and the distance between the eyes

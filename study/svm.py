@@ -1,7 +1,7 @@
 """The one-second baseline: an RBF support vector machine on shrunken flow maps, over the same folds and metrics.
 
-    python -m docs.study.svm                       prints a table; needs the databases in datasets/
-    python -m docs.study.svm --output docs/results  also writes <output>/SVM-<variant>/predictions.csv
+    python -m study.svm                       prints a table; needs the databases in datasets/
+    python -m study.svm --output docs/results  also writes <output>/SVM-<variant>/predictions.csv
 """
 import argparse
 from pathlib import Path
@@ -15,15 +15,17 @@ from sklearn.svm import SVC
 
 import facial_areas
 import loso
-from composite_dataset import INDEX_NAME, BadInput, load_composite, normalized
-from evaluation import groups, markdown, unweighted_scores, write_text
+from composite_dataset import INDEX_NAME, load_composite, normalize
+from evaluation import score_groups
+from report import format_markdown
+from support.files import BadInput, write_text
 
-RELEASED = Path(__file__).parents[2] / "datasets" / "released_area_centres.csv"
+RELEASED = Path(__file__).parents[1] / "datasets" / "released_area_centres.csv"
 
 
 def features(composite, maps, side, centres):
     """[N, side * side * 3]: the flow maps (or their mosaics of four areas) averaged down to side x side."""
-    flows = normalized(composite.flows) if maps == "normalized" else composite.flows.astype(np.float32)
+    flows = normalize(composite.flows) if maps == "normalized" else composite.flows.astype(np.float32)
     if centres is not None:
         flows = [facial_areas.crop_areas(flow, four) for flow, four in zip(flows, centres)]
     return np.stack([cv2.resize(flow, (side, side), interpolation=cv2.INTER_AREA).ravel() for flow in flows])
@@ -32,9 +34,10 @@ def features(composite, maps, side, centres):
 def held_out_predictions(composite, inputs, class_weight="balanced"):
     """C = 1, features standardised on each fold's training samples -> int [N]; class_weight as in scikit-learn."""
     predicted = np.full(len(inputs), -1)
-    for _, train, test in loso.folds(composite, (0, 1, 2)):
+    for fold in loso.split_subjects(composite, (0, 1, 2)):
         machine = make_pipeline(StandardScaler(), SVC(C=1.0, class_weight=class_weight))
-        predicted[test] = machine.fit(inputs[train], composite.labels[train]).predict(inputs[test])
+        machine.fit(inputs[fold.train], composite.labels[fold.train])
+        predicted[fold.test] = machine.predict(inputs[fold.test])
     return predicted
 
 
@@ -48,7 +51,9 @@ def main():
                      "give their folder with --datasets.")
     try:
         composite = load_composite(arguments.datasets)
-        dlib = facial_areas.composite_centres(composite, arguments.datasets / "facial_areas.csv", print)
+        areas = arguments.datasets / "facial_areas.csv"
+        dlib, found = facial_areas.find_centres(composite, areas)
+        facial_areas.append_centres(areas, found)
     except BadInput as error:
         parser.error(error)
     variants = {  # name: side, centres, class weights
@@ -63,10 +68,9 @@ def main():
         for maps in ("pixels", "normalized"):
             variant = pattern.format(maps=maps)
             predicted = held_out_predictions(composite, features(composite, maps, side, centres), class_weight)
-            rows.append({"variant": variant} | {
-                group: " / ".join(f"{score:.4f}" for score in
-                                  unweighted_scores(composite.labels[mask], predicted[mask]))
-                for group, mask in groups(composite.databases).items()})
+            scores = score_groups(composite.databases, composite.labels, predicted)
+            cells = {group: f"{uf1:.4f} / {uar:.4f}" for group, (uf1, uar) in scores.items()}
+            rows.append({"variant": variant} | cells)
             if arguments.output:
                 folder = arguments.output / f"SVM-{variant}"
                 folder.mkdir(parents=True, exist_ok=True)
@@ -74,7 +78,7 @@ def main():
                                       "subject": composite.subjects, "label": composite.labels,
                                       "prediction": predicted})
                 write_text(folder / "predictions.csv", table.to_csv(index=False))
-    print(markdown(pd.DataFrame(rows)))
+    print(format_markdown(pd.DataFrame(rows)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Packs finished runs for docs/results/: every epoch's held-out predictions and logits, and the run's report.
 
-    python -m docs.study.pack results/STSTNet-seed2 ...      writes docs/results/STSTNet-seed2/ ...
+    python -m study.pack results/STSTNet-seed2 ...      writes docs/results/STSTNet-seed2/ ...
 
 epochs.npz holds names, databases, subjects [N] (text), labels [N], predicted uint8 [E, N], logits float16 [E, N, 3] and
 losses float32 [E], the mean over folds. The predictions are those of the full logits: rounding can turn one.
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from composite_dataset import BadInput, replace_with
+from support.files import BadInput, replace_file
 
 REPORT = ("report.md", "predictions.csv", "settings.json", "confusion_matrices.png", "learning_curves.png")
 
@@ -36,7 +36,7 @@ def pack(run, target):
                   labels=table["label"].to_numpy(np.uint8), predicted=logits.argmax(-1).astype(np.uint8),
                   logits=logits.astype(np.float16), losses=np.mean([fold["losses"] for fold in folds], axis=0))
     target.mkdir(parents=True, exist_ok=True)
-    replace_with(target / "epochs.npz", functools.partial(np.savez_compressed, **arrays))
+    replace_file(target / "epochs.npz", functools.partial(np.savez_compressed, **arrays))
     for name in REPORT:
         shutil.copyfile(run / name, target / name)
 

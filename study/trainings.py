@@ -1,9 +1,9 @@
 """Every training of the study, the most important first. A run that was stopped goes on, a finished one is left alone.
 
-    python -m docs.study.run              at the paper's settings: needs a CUDA GPU
-    python -m docs.study.run --narrow     narrow HTNets, mostly 100 epochs: two CPU cores, some fourteen hours
-    python -m docs.study.run --open       leaves out what docs/results/ holds already
-    python -m docs.study.run --print      only prints the commands
+    python -m study.trainings              at the paper's settings: needs a CUDA GPU
+    python -m study.trainings --narrow     narrow HTNets, mostly 100 epochs: two CPU cores, some fourteen hours
+    python -m study.trainings --open       leaves out what docs/results/ holds already
+    python -m study.trainings --print      only prints the commands
 """
 import argparse
 import os
@@ -17,14 +17,14 @@ import torch
 
 from composite_dataset import INDEX_NAME
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 DATASETS, RELEASED = Path("datasets"), Path("results") / "datasets-released"
 NARROW = ["--dim", 64, "--epochs", 100, "--precision", "bf16", "--threads", 1]
 PAPER_DIMS, NARROW_DIMS = (56, 112, 196, 392, 512), (16, 32)  # the paper's ablation without 256; ours without 64
 TWO = ["--num_hierarchies", 2, "--block_repeats", "2,10"]
 
 
-def trainings(narrow):
+def list_trainings(narrow):
     """[(run, its options)]; what else is the same for all is in `command`."""
     size, options, same_size = ("-dim64", NARROW, 129) if narrow else ("", [], 516)
     seeds, dims = (1, 2, 3), NARROW_DIMS if narrow else PAPER_DIMS
@@ -53,7 +53,7 @@ def trainings(narrow):
     return runs
 
 
-def command(run, options, narrow):
+def make_command(run, options, narrow):
     """The training's command line as a list of str; narrow HTNets take two processes."""
     launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--"] if narrow and run[0] == "H" else []
     once = dict(zip(options[::2], options[1::2]))  # of an option given twice the later counts
@@ -61,7 +61,7 @@ def command(run, options, narrow):
             *(str(word) for pair in once.items() for word in pair)]
 
 
-def with_released_centres():
+def link_released_centres():
     """RELEASED: the databases once more, as links, with the released code's area centres in place of dlib's."""
     (ROOT / RELEASED).mkdir(parents=True, exist_ok=True)
     for path in (ROOT / DATASETS).iterdir():
@@ -77,11 +77,11 @@ def main():
     parser.add_argument("--open", action="store_true")
     parser.add_argument("--print", action="store_true")
     arguments = parser.parse_args()
-    commands = [command(run, options, arguments.narrow) for run, options in trainings(arguments.narrow)
+    commands = [make_command(run, options, arguments.narrow) for run, options in list_trainings(arguments.narrow)
                 if not (arguments.open and (ROOT / "docs" / "results" / run).exists())]
     if arguments.print:
         if (ROOT / DATASETS / INDEX_NAME).exists():  # so that what is printed can be run
-            with_released_centres()
+            link_released_centres()
         print("\n".join(map(shlex.join, commands)))
         return
     if not (arguments.narrow or torch.cuda.is_available()):
@@ -89,7 +89,7 @@ def main():
                      "--print to see the commands.")
     if not (ROOT / DATASETS / INDEX_NAME).exists():
         parser.error(f"{DATASETS} holds no composite: put the databases there first (README, Data).")
-    with_released_centres()
+    link_released_centres()
     failed = []
     for line in commands:
         status = subprocess.run([sys.executable, *line[1:]], cwd=ROOT).returncode

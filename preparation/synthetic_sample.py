@@ -1,4 +1,6 @@
-"""Makes the synthetic composite beside this file: python -m datasets.sample.make_sample (needs scikit-image; minutes)
+"""Makes the synthetic composite, datasets/sample/: python -m preparation.synthetic_sample (minutes).
+
+Needs scikit-image.
 
 One public-domain portrait (NASA's of Eileen Collins, scikit-image's "astronaut") becomes twelve "subjects" of nine
 clips each. A subject is a smooth change of the face's proportions with its own tint, light and skin texture, and its
@@ -13,10 +15,11 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from clips import FACE_SIZE, crop_face, face_box
 from composite_dataset import CLASSES, FACE_FOLDER, FLOW_FOLDER, INDEX_NAME, load_composite
-from face_crop import FACE_SIZE, crop_face, face_box
-from facial_areas import composite_centres, detect_landmarks
+from facial_areas import append_centres, detect_landmarks, find_centres
 from optical_flow import flow_image
+from support.files import write_image, write_text
 
 SUBJECTS = {"casme2": ("sub01", "sub02", "sub03", "sub04"), "smic": ("s01", "s02", "s03", "s04"),
             "samm": ("006", "007", "009", "010")}
@@ -126,7 +129,7 @@ def enlarged_portrait():
                           (FRAME, FRAME), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)
 
 
-def contact_sheet(root, composite):
+def draw_contact_sheet(root, composite):
     """README's picture: for one subject per database and each class, the face and u, v and strain."""
     rows = []
     for subject in (names[0] for names in SUBJECTS.values()):
@@ -138,27 +141,27 @@ def contact_sheet(root, composite):
                 grey = np.repeat(composite.flows[i][..., channel, None], 3, axis=2)
                 panels.append(cv2.resize(grey, (112, 112), interpolation=cv2.INTER_NEAREST))
         rows.append(np.hstack(panels))
-    cv2.imwrite(str(root / "contact_sheet.jpg"), np.vstack(rows), [cv2.IMWRITE_JPEG_QUALITY, 80])
+    write_image(root / "contact_sheet.jpg", np.vstack(rows), [cv2.IMWRITE_JPEG_QUALITY, 80])
 
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent, help="the folder that is written")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parents[1] / "datasets" / "sample", help="the folder that is written")
     root = parser.parse_args(argv).output
     for folder in (FACE_FOLDER, FLOW_FOLDER):
         (root / folder).mkdir(parents=True, exist_ok=True)
     rows = []
     for database, subject, name, label, face, flow in make_samples(enlarged_portrait()):
         sample = f"{subject}_{name}"
-        cv2.imwrite(str(root / FACE_FOLDER / f"{sample}.jpg"), face, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        cv2.imwrite(str(root / FLOW_FOLDER / f"{sample} .png"), flow)
+        write_image(root / FACE_FOLDER / f"{sample}.jpg", face, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        write_image(root / FLOW_FOLDER / f"{sample} .png", flow)
         rows.append((database, subject, name, label, "", f"{sample}.jpg", ""))
-    pd.DataFrame(rows, columns=["dataset", "sub", "filename_o", "label", "apex", "imagename", "sub_filename"]).to_csv(
-        root / INDEX_NAME, index=False)
-    composite = load_composite(root)
-    (root / "facial_areas.csv").unlink(missing_ok=True)  # else its centres would be kept
-    composite_centres(composite, root / "facial_areas.csv")
-    contact_sheet(root, composite)
+    columns = ["dataset", "sub", "filename_o", "label", "apex", "imagename", "sub_filename"]
+    write_text(root / INDEX_NAME, pd.DataFrame(rows, columns=columns).to_csv(index=False))
+    composite, areas = load_composite(root), root / "facial_areas.csv"
+    areas.unlink(missing_ok=True)  # else its centres would be kept
+    append_centres(areas, find_centres(composite, areas)[1])
+    draw_contact_sheet(root, composite)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Mean ± standard deviation over seeds of UF1 / UAR, from the predictions.csv of several runs, as a markdown table.
 
-    python -m docs.study.summarise docs/results/STSTNet-seed*
+    python -m study.summarize docs/results/STSTNet-seed*
 """
 import argparse
 from pathlib import Path
@@ -8,25 +8,29 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from evaluation import CHOICES, groups, markdown, unweighted_scores
+from evaluation import CHOICES, score_groups
+from report import format_markdown
 
 
-def summarise(folders):
-    """Folders of runs that differ in their seeds only -> DataFrame, a row per epoch choice and a column per group."""
+def summarize(folders):
+    """Folders of runs that differ in their seeds only -> DataFrame, a row per choice, a column per group."""
     tables = [pd.read_csv(Path(folder) / "predictions.csv", dtype={"subject": str}) for folder in folders]
     rows = []
     for choice in CHOICES:
+        seeds = [score_groups(table["database"], table["label"], table[choice]) for table in tables]
         row = {"epoch choice": choice}
-        for group in groups(tables[0]["database"].to_numpy()):
-            scores = []
-            for table in tables:
-                mask = groups(table["database"].to_numpy())[group]
-                scores.append(unweighted_scores(table["label"][mask], table[choice][mask]))
-            means, spreads = np.mean(scores, axis=0), np.std(scores, axis=0, ddof=1) if len(scores) > 1 else (None,) * 2
-            row[group] = " / ".join(f"{mean:.4f}" if spread is None else f"{mean:.3f} ± {spread:.3f}"
-                                    for mean, spread in zip(means, spreads))
+        for group in seeds[0]:
+            row[group] = format_seeds([scores[group] for scores in seeds])
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def format_seeds(scores):
+    """[(UF1, UAR), ...] of several seeds -> "mean ± standard deviation / ..."; of one seed four digits."""
+    if len(scores) == 1:
+        return " / ".join(f"{score:.4f}" for score in scores[0])
+    pairs = zip(np.mean(scores, axis=0), np.std(scores, axis=0, ddof=1))
+    return " / ".join(f"{mean:.3f} ± {spread:.3f}" for mean, spread in pairs)
 
 
 def main():
@@ -42,7 +46,7 @@ def main():
         names.add(tuple(sorted(table["name"])))
     if len(names) > 1 or len(set(folders)) < len(folders):
         parser.error("These are not several runs on the same samples: name runs that differ in their seeds only.")
-    print(f"{len(folders)} runs, UF1 / UAR, mean ± standard deviation\n\n{markdown(summarise(folders))}")
+    print(f"{len(folders)} runs, UF1 / UAR, mean ± standard deviation\n\n{format_markdown(summarize(folders))}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Readers of the raw databases, and the maker of the synthetic sample."""

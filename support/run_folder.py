@@ -1,0 +1,197 @@
+"""What a run leaves on disk, and the checks that keep runs apart.
+
+    results/<run>/settings.json, results/<run>/folds/<subject>.npz, report and plots
+    weights/<run>/settings.json, weights/<run>/<subject>.pth
+"""
+import functools
+import json
+import pickle
+import shutil
+import time
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import htnet
+from support.files import BadInput, check_exists, make_folder, replace_file, write_text
+
+LEFTOVERS = ("folds/*.npz", "*.pth", "report.md", "predictions.csv", "evaluation.csv", "*.png")
+# Settings that came later, and what a run did before they existed.
+ADDED_LATER = {"PRECISION": "tf32", "SHUFFLE": False, "NORMALIZE": False, "SHUFFLE_LABELS": False}
+UNREADABLE = (
+    OSError, EOFError, RuntimeError, ValueError, KeyError, AttributeError, TypeError,
+    NotImplementedError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
+
+class RunFolder:
+    """The two folders of a run: `results`, with a file per finished fold, and `weights`."""
+
+    def __init__(self, settings):
+        self.results = Path(settings.RESULTS, settings.RUN)
+        self.weights = Path(settings.WEIGHTS, settings.RUN)
+        self.keeps_weights = settings.KEEP != "none"
+
+    def fold_path(self, subject):
+        return self.results / "folds" / f"{subject}.npz"
+
+    def weights_path(self, subject):
+        return self.weights / f"{subject}.pth"
+
+    def is_finished(self, fold):
+        """Whether the fold's logits, and its weights where they are kept, are there."""
+        kept = not self.keeps_weights or self.weights_path(fold.subject).exists()
+        return kept and self.fold_path(fold.subject).exists()
+
+    def find_other_runs(self, record):
+        """Which of the two folders hold folds or weights of another run -> {folder: how it differs}.
+
+        record: {"settings": {...}, "data": hash}, or without "data" where it is not known yet.
+        """
+        others = {}
+        for folder, work in ((self.results, "folds/[!.]*.npz"), (self.weights, "[!.]*.pth")):
+            if not (check_exists(folder) and any(folder.glob(work))):
+                continue
+            stored = read_record(folder / "settings.json")
+            if not stored:
+                others[folder] = "files of a run without settings.json"
+                continue
+            different = list_differences(record["settings"], stored["settings"])
+            if "data" in record and stored["data"] != record["data"]:
+                different.append("the data (samples, flow images or facial areas) differ")
+            if different:
+                others[folder] = f"a run of other settings: {'; '.join(different)}"
+        return others
+
+    def refuse_other_runs(self, record):
+        """Raises BadInput where the folders hold another run; touches nothing."""
+        for folder, difference in self.find_other_runs(record).items():
+            raise BadInput(
+                f"{folder} holds {difference}; choose another RUN, or throw that run away with "
+                "--overwrite True."
+            )
+
+    def refuse_full_disk(self, parameters, subjects, overwrite):
+        """Raises BadInput where the weights would not fit: the paper's 68 networks are 38 GB."""
+        if not self.keeps_weights:
+            return
+        stored = [path.stat().st_size for path in self.weights.glob("[!.]*.pth")]
+        missing = [subject for subject in subjects if not self.weights_path(subject).exists()]
+        there = next(folder for folder in (self.weights, *self.weights.absolute().parents) if folder.exists())
+        free = shutil.disk_usage(there).free + (sum(stored) if overwrite else 0)
+        needed = 4 * parameters * len(subjects if overwrite else missing)
+        if needed > free:
+            raise BadInput(
+                f"{self.weights} needs {needed / 1e9:.1f} GB for the weights of {len(subjects)} folds "
+                f"and has {free / 1e9:.1f} GB free: make room, set KEEP to 'none', or set WEIGHTS to a "
+                "folder on another disk."
+            )
+
+    def claim(self, record, overwrite):
+        """Makes the two folders this run's; with `overwrite`, another run's files are thrown away."""
+        if not overwrite:
+            self.refuse_other_runs(record)
+        emptied = (self.results, self.weights) if self.find_other_runs(record) else ()
+        for folder in (self.results, self.weights):
+            for pattern in LEFTOVERS if folder in emptied else ():
+                for path in folder.glob(pattern):
+                    path.unlink()
+            make_folder(folder)
+            for path in folder.rglob(".*.tmp.*"):  # what a killed run left; another's may be in use
+                if time.time() - path.stat().st_mtime > 3600:
+                    path.unlink(missing_ok=True)
+            write_text(folder / "settings.json", json.dumps(record, indent=1) + "\n")
+        make_folder(self.results / "folds")
+
+    def save_fold(self, subject, result, names, labels, seconds, machine):
+        """A finished fold: its weights, then a .npz file with all that the report needs.
+
+        The file holds names, labels, logits, losses, epoch kept (-1: none), seconds, machine.
+        """
+        if result.state is not None:
+            replace_file(self.weights_path(subject), functools.partial(torch.save, result.state))
+        arrays = dict(
+            names=names, labels=labels, logits=result.logits.float().numpy(),
+            losses=result.losses.float().numpy(), epoch=-1 if result.epoch is None else result.epoch,
+            seconds=seconds, machine=machine,
+        )  # fmt: skip
+        replace_file(self.fold_path(subject), functools.partial(np.savez, **arrays))
+
+    def load_fold(self, subject, names, labels, epochs):
+        """What `save_fold` wrote, a dict of arrays; BadInput where it is missing, damaged or of other samples."""
+        path = self.fold_path(subject)
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                fold = dict(file)
+            same_samples = fold["names"].tolist() == list(names) and fold["labels"].tolist() == list(labels)
+            whole = {"seconds", "machine"} <= fold.keys() and fold["losses"].shape == (epochs,)
+            if not (same_samples and whole and fold["logits"].shape[:2] == (epochs, len(names))):
+                raise ValueError("it holds other samples or epochs")
+        except FileNotFoundError:
+            raise BadInput(
+                f"{path} is missing, although its subject was trained: start the same command again."
+            ) from None
+        except UNREADABLE as error:
+            raise BadInput(
+                f"{path} is damaged ({error}): delete it and start again to train this subject anew."
+            ) from None
+        return fold
+
+
+def read_record(path):
+    """A settings.json with today's settings, or None where there is none."""
+    if not check_exists(path):
+        return None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        record["settings"] = ADDED_LATER | record["settings"]
+        record["settings"]["MODEL"], record["data"]
+        return record
+    except (ValueError, KeyError, TypeError, OSError):
+        raise BadInput(
+            f"{path} is damaged: delete it and what lies beside it, or choose another RUN."
+        ) from None
+
+
+def list_differences(wanted, stored):
+    """Two dicts of settings -> ["EPOCHS is 800 here, 100 there", ...]."""
+    return [
+        f"{name} is {value} here, {stored.get(name, 'unknown')} there"
+        for name, value in wanted.items()
+        if stored.get(name) != value
+    ]
+
+
+def find_weights(run_folder, pretrained):
+    """The folder whose weights are evaluated: the run's own or, where it has none, those that ship."""
+    for folder in (run_folder.weights, pretrained):
+        if any(folder.glob("[!.]*.pth")):
+            return folder
+    raise BadInput(
+        f"{run_folder.weights} holds no weights, a .pth is missing for every subject: train with "
+        "--train True (and KEEP 'best' or 'last') first, or give the RUN that has them."
+    )
+
+
+def load_weights(model, path):
+    """Our own weights, the released HTNet code's or the STSTNet port's; from a GPU or a CPU; raises BadInput."""
+    try:
+        if zipfile.is_zipfile(path):  # torch does not compare its checksums
+            with zipfile.ZipFile(path) as archive:
+                if archive.testzip():
+                    raise ValueError("its checksum is wrong")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+            raise ValueError("it holds no state dict")
+        if isinstance(model, htnet.HTNet) and htnet.is_released(state):
+            htnet.load_released_weights(model, state)
+        else:
+            model.load_state_dict(state)
+    except UNREADABLE as error:
+        raise BadInput(
+            f"{path} cannot be used, it is damaged or of another network "
+            f"({' '.join(str(error).split())[:200]}): replace it."
+        ) from None

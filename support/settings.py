@@ -1,0 +1,190 @@
+"""The command line: every constant at the top of `main_HTNet.py` can be given under its own name."""
+import argparse
+import ast
+import re
+from collections import namedtuple
+from pathlib import Path
+
+from composite_dataset import CLASSES, holds_data
+from loso import KEEPS
+from support.devices import PRECISIONS
+from support.files import BadInput
+from support.ranks import say
+
+MODELS = ("HTNet", "STSTNet")
+
+
+def read_settings(argv, constants, presets, script):
+    """-> a named tuple: every constant under its own name, `train`, `overwrite` and `on_sample`.
+
+    constants: {name: value}. presets: {preset: {name: (value as shipped, value of the preset)}}; in
+    force are the model's and, where DATASETS holds no data and so its folder `sample` is used, the
+    sample's. What wins: the command line, then an edited constant, then the preset, then the constant
+    as shipped; what presets replaced is printed. script: the file with the constants, whose comments
+    --help prints. Raises BadInput for unknown names and wrong values.
+    """
+    given = parse_arguments(argv, constants, script)
+    values = constants | given
+    check_texts(values)
+    model, data = values["MODEL"], Path(values["DATASETS"])
+    on_sample = not holds_data(data) and holds_data(data / "sample")
+    for preset in (model, "sample") if on_sample else (model,):
+        replaced = {
+            name: value
+            for name, (shipped, value) in presets.get(preset, {}).items()
+            if name not in given and constants[name] == shipped
+        }
+        values |= replaced
+        if replaced:
+            listed = ", ".join(f"{name} {format_value(value)}" for name, value in replaced.items())
+            say(f"Preset {preset}: {listed}. An edited constant, or one that is given, counts more.")
+    values["SUBJECTS"] = split_names(values["SUBJECTS"])
+    if on_sample:
+        values["DATASETS"] = str(data / "sample")
+    if not values["RUN"]:
+        sample_run = "sample" if model == "HTNet" else f"sample-{model}"
+        values["RUN"] = sample_run if on_sample else model
+    values["on_sample"] = on_sample
+    settings = namedtuple("Settings", values)(**values)
+    check_settings(settings)
+    return settings
+
+
+def parse_arguments(argv, constants, script):
+    """-> {name: value} of what was given on the command line; always with `train` and `overwrite`."""
+    comments = re.findall(r"^([A-Z_]+) = .*?  # (.+)$", Path(script).read_text("utf-8"), re.MULTILINE)
+    meanings = dict(comments)
+    parser = argparse.ArgumentParser(
+        prog="main_HTNet.py",
+        allow_abbrev=False,
+        usage="main_HTNet.py [--train True|False] [--overwrite True] [--NAME VALUE ...]",
+        epilog="Some defaults are others for STSTNet and on the synthetic sample: see PRESETS in the script.",
+    )
+
+    def refuse(message):
+        which = ""
+        if "unrecognized" in message:
+            names = ", ".join(f"--{name.lower()}" for name in constants)
+            which = f" The names are --train, --overwrite, {names}."
+        raise BadInput(f"{message.rstrip('.')}.{which}")
+
+    parser.error = refuse
+    parser.add_argument(
+        "--train", type=parse_boolean, default=None, help="True: train; False: evaluate the weights"
+    )
+    parser.add_argument(
+        "--overwrite", type=parse_boolean, default=False,
+        help="True: throw away the folds and weights that stand under the run's name",
+    )  # fmt: skip
+    for name, value in constants.items():
+        option = f"--{name.lower()}"
+        spellings = dict.fromkeys((option, option.replace("_", "-"), f"--{name}"))
+        parser.add_argument(
+            *spellings, dest=name, type=pick_parser(name, value), default=argparse.SUPPRESS, metavar="VALUE",
+            help=f"{meanings.get(name, '')} (default: {format_value(value)})".replace("%", "%%"),
+        )  # fmt: skip
+    given = vars(parser.parse_args(argv))
+    if given["train"] is None:
+        given["train"] = False
+        say("Neither --train True nor --train False was given: evaluating, as the released script does.")
+    return given
+
+
+def pick_parser(name, value):
+    """What turns an option's text into the constant's type."""
+    if name in ("LEARNING_RATE", "DROPOUT"):
+        return float
+    if name in ("CLASS_ORDER", "BLOCK_REPEATS"):
+        return parse_integers
+    return {bool: parse_boolean, int: parse_integer}.get(type(value), str)
+
+
+def parse_boolean(text):
+    """True or False in any usual spelling."""
+    text = text.strip().lower()
+    if text in ("true", "yes", "y", "t", "1", "on"):
+        return True
+    if text in ("false", "no", "n", "f", "0", "off"):
+        return False
+    raise argparse.ArgumentTypeError(f"'{text}' is neither True nor False")
+
+
+def parse_integer(text):
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number") from None
+
+
+def parse_integers(text):
+    """'2,2,10' or '(2, 2, 10)' -> (2, 2, 10)."""
+    try:
+        value = ast.literal_eval(text if text.strip()[:1] in ("(", "[") else f"({text},)")
+        if all(type(item) is int for item in value):
+            return tuple(value)
+    except (ValueError, SyntaxError, TypeError):
+        pass
+    raise argparse.ArgumentTypeError(f"'{text}' is not a list of whole numbers such as 2,2,10")
+
+
+def split_names(subjects):
+    """SUBJECTS, a text with commas or a list of names -> tuple of names, each once; () stands for all."""
+    names = subjects.split(",") if isinstance(subjects, str) else subjects
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise BadInput(f"SUBJECTS is {subjects!r}: it must be subjects' names with commas between them.")
+    stripped = tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
+    if subjects and not stripped:
+        raise BadInput(f"SUBJECTS is {subjects!r}: it must be subjects' names, or empty for all.")
+    return stripped
+
+
+def format_value(value):
+    """A setting as it is given on the command line: (2, 2, 10) as 2,2,10."""
+    return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+
+
+def check_texts(values):
+    """Raises BadInput naming the constant that should be a text and is none. values: {name: value}."""
+    for name in ("MODEL", "RUN", "DEVICE", "PRECISION", "KEEP", "DATASETS", "WEIGHTS", "RESULTS"):
+        if not isinstance(values[name], (str, Path)):
+            raise BadInput(f"{name} is {values[name]!r}: it must be a text, in quotes.")
+
+
+def check_settings(settings):
+    """Raises BadInput naming the constant whose value makes no sense; the network checks its own."""
+
+    def require(name, condition, wanted):
+        if not condition:
+            raise BadInput(f"{name} is {getattr(settings, name)!r}: it must be {wanted}.")
+
+    def is_whole(name, least):
+        value = getattr(settings, name)
+        return type(value) is int and value >= least
+
+    def are_whole(name):
+        value = getattr(settings, name)
+        return isinstance(value, (tuple, list)) and all(type(item) is int for item in value)
+
+    for name in ("EPOCHS", "BATCH_SIZE", "DIM", "HEADS", "PATCH_SIZE", "NUM_HIERARCHIES", "MLP_MULT"):
+        require(name, is_whole(name, 1), "a whole number from 1 up")
+    for name in ("SEED", "THREADS"):
+        require(name, is_whole(name, 0), "a whole number from 0 up")
+    for name in ("SHUFFLE", "NORMALIZE", "SHUFFLE_LABELS", "CUDA_GRAPHS"):
+        require(name, type(getattr(settings, name)) is bool, "True or False")
+    rate = settings.LEARNING_RATE
+    require("LEARNING_RATE", type(rate) in (int, float) and 0 < rate < 1e3, "a number above 0")
+    require("DROPOUT", type(settings.DROPOUT) in (int, float), "a number from 0 up to 1")
+    require("MODEL", settings.MODEL in MODELS, " or ".join(MODELS))
+    require("KEEP", settings.KEEP in KEEPS, ", ".join(KEEPS[:-1]) + f" or {KEEPS[-1]}")
+    require("PRECISION", settings.PRECISION in PRECISIONS, ", ".join(PRECISIONS))
+    classes = list(range(len(CLASSES)))
+    require(
+        "CLASS_ORDER",
+        are_whole("CLASS_ORDER") and sorted(settings.CLASS_ORDER) == classes,
+        "the classes 0, 1 and 2 in some order",
+    )
+    require("BLOCK_REPEATS", are_whole("BLOCK_REPEATS"), "whole numbers, one per hierarchy")
+    plain_name = re.fullmatch(r"[^/\\\0]{1,100}", settings.RUN) and settings.RUN not in (".", "..")
+    require("RUN", plain_name, "a plain folder name of at most 100 characters, without slashes")
+    reserved = settings.RUN == "pretrained"
+    require("RUN", not reserved, "another name: weights/pretrained/ is for those that ship")
