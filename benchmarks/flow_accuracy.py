@@ -1,9 +1,12 @@
-"""How exact are flow and strain? Known smooth displacements on a real face (python -m benchmarks.flow_accuracy).
+"""How exact are flow and strain? Known smooth displacements on a real face (python -m
+benchmarks.flow_accuracy).
 
-The face of scikit-image's astronaut portrait (NASA, public domain), enlarged to 224x224, is the apex frame A. The
-onset frame is A sampled at x + d(x), so d is exactly the flow from onset to apex, on the onset's own pixels: no field
-has to be inverted, and its strain is known as a formula. Prints a markdown table.
+The face of scikit-image's astronaut portrait (NASA, public domain), enlarged to 224x224, is the
+apex frame A. The onset frame is A sampled at x + d(x), so d is exactly the flow from onset to apex,
+on the onset's own pixels: no field has to be inverted, and its strain is known as a formula. Prints
+a markdown table.
 """
+
 import argparse
 
 import cv2
@@ -12,7 +15,10 @@ import numpy as np
 from facial_areas import detect_landmarks
 from optical_flow import optical_flow, optical_strain
 
-SIZE, BORDER = 224, 12  # the border is left out of the errors: there the onset shows what the apex does not
+SIZE, BORDER = (
+    224,
+    12,
+)  # the border is left out of the errors: there the onset shows what the apex does not
 
 
 def portrait():
@@ -23,51 +29,91 @@ def portrait():
     left_eye, right_eye, nose = detect_landmarks(image)[:3]
     side = 2 * (right_eye - left_eye)[0]
     x, y = nose - side / 2
-    return cv2.warpAffine(image, np.float64([[side / SIZE, 0, x], [0, side / SIZE, y]]), (SIZE, SIZE),
-                          flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
+    return cv2.warpAffine(
+        image,
+        np.float64([[side / SIZE, 0, x], [0, side / SIZE, y]]),
+        (SIZE, SIZE),
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+    )
 
 
 def fields(amplitude):
-    """Yields (name, flow [H, W, 2], its strain [H, W]) of smooth displacements of at most about `amplitude` pixels."""
+    """Yields (name, flow [H, W, 2], its strain [H, W]): smooth displacements.
+
+    amplitude: about the largest displacement, in pixels.
+    """
     y, x = np.mgrid[:SIZE, :SIZE].astype(float)
     yield "shift", np.full((SIZE, SIZE, 2), amplitude / np.sqrt(2)), np.zeros((SIZE, SIZE))
     # stretch along x: u = a (x - c) / c, so u_x = a / c and all else is 0
     centre = (SIZE - 1) / 2
-    yield ("stretch", np.dstack([amplitude * (x - centre) / centre, 0 * x]), np.full((SIZE, SIZE), amplitude / centre))
-    # a bump at each brow and lip corner, moving up and outwards (left half) or down and outwards (right half)
+    yield (
+        "stretch",
+        np.dstack([amplitude * (x - centre) / centre, 0 * x]),
+        np.full((SIZE, SIZE), amplitude / centre),
+    )
+    # a bump at each brow and lip corner, moving up and outwards (left half) or down and outwards
+    # (right half)
     sigma, flow, gradient = 22.0, np.zeros((SIZE, SIZE, 2)), np.zeros((SIZE, SIZE, 2, 2))
     for cx, cy, sign in ((56, 50, -1), (168, 50, 1), (68, 160, -1), (156, 160, 1)):
         along = sign * np.array((0.6, 0.8))
-        bump = np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * sigma ** 2))
-        slope = np.dstack([-(x - cx), -(y - cy)]) / sigma ** 2 * bump[..., None]  # d/dx and d/dy of the bump
+        bump = np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * sigma**2))
+        slope = (
+            np.dstack([-(x - cx), -(y - cy)]) / sigma**2 * bump[..., None]
+        )  # d/dx and d/dy of the bump
         flow += amplitude * bump[..., None] * along
         gradient += amplitude * along[:, None] * slope[..., None, :]
     (u_x, u_y), (v_x, v_y) = np.moveaxis(gradient, (2, 3), (0, 1))
-    yield "expression", flow, np.sqrt(u_x ** 2 + v_y ** 2 + (u_y + v_x) ** 2 / 2)
+    yield "expression", flow, np.sqrt(u_x**2 + v_y**2 + (u_y + v_x) ** 2 / 2)
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--noise", type=float, default=0.0, help="standard deviation of the sensor noise, grey levels")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--noise",
+        type=float,
+        default=0.0,
+        help="standard deviation of the sensor noise, grey levels",
+    )
     noise = parser.parse_args(argv).noise
     apex, rng = portrait().astype(np.float32), np.random.default_rng(0)
     y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32)
     inner = np.s_[BORDER:-BORDER, BORDER:-BORDER]
-    print("| field | largest displacement, px | TV-L1: endpoint error, px | Farneback: endpoint error, px "
-          "| strain, mean | TV-L1: strain error | Farneback: strain error |\n| --- " + "| --- " * 6 + "|")
+    print(
+        "| field | largest displacement, px | TV-L1: endpoint error, px | Farneback: endpoint "
+        "error, px "
+        "| strain, mean | TV-L1: strain error | Farneback: strain error |\n| --- "
+        + "| --- " * 6
+        + "|"
+    )
     for amplitude in (0.2, 0.5, 1.0, 2.0, 3.0):
         for name, flow, strain in fields(amplitude):
-            onset = cv2.remap(apex, x + flow[..., 0].astype(np.float32), y + flow[..., 1].astype(np.float32),
-                              cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
-            frames = [np.clip(np.rint(frame + noise * rng.standard_normal(frame.shape)), 0, 255).astype(np.uint8)
-                      for frame in (onset, apex)]
+            onset = cv2.remap(
+                apex,
+                x + flow[..., 0].astype(np.float32),
+                y + flow[..., 1].astype(np.float32),
+                cv2.INTER_LANCZOS4,
+                borderMode=cv2.BORDER_REPLICATE,
+            )
+            frames = [
+                np.clip(np.rint(frame + noise * rng.standard_normal(frame.shape)), 0, 255).astype(
+                    np.uint8
+                )
+                for frame in (onset, apex)
+            ]
             cells = {}
             for method in ("tvl1", "farneback"):
                 found = optical_flow(*frames, method=method)
-                cells[method] = (np.median(np.linalg.norm(found - flow, axis=-1)[inner]),
-                                 np.median(np.abs(optical_strain(found) - strain)[inner]))
-            print(f"| {name} | {amplitude} | {cells['tvl1'][0]:.3f} | {cells['farneback'][0]:.3f} | "
-                  f"{strain[inner].mean():.4f} | {cells['tvl1'][1]:.4f} | {cells['farneback'][1]:.4f} |")
+                cells[method] = (
+                    np.median(np.linalg.norm(found - flow, axis=-1)[inner]),
+                    np.median(np.abs(optical_strain(found) - strain)[inner]),
+                )
+            print(
+                f"| {name} | {amplitude} | {cells['tvl1'][0]:.3f} | {cells['farneback'][0]:.3f} | "
+                f"{strain[inner].mean():.4f} | {cells['tvl1'][1]:.4f} | "
+                f"{cells['farneback'][1]:.4f} |"
+            )
 
 
 if __name__ == "__main__":

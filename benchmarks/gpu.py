@@ -1,12 +1,15 @@
-"""Times HTNet's training on a GPU at the paper's settings: `python -m benchmarks.gpu` (some minutes).
+"""Times HTNet's training on a GPU at the paper's settings: `python -m benchmarks.gpu` (some
+minutes).
 
-One fold of 442 samples, seven of them held out, is trained for a few epochs in each way: as the released code does
-(plain formulation, PyTorch's default Adam, batches sent from the host, results fetched every epoch; without its disk
-writes), with this project's loop launched kernel by kernel, and recorded as a CUDA graph at each precision. The floor
-of an epoch is its multiply-adds at the measured rate of matrix products, plus 28 bytes of optimizer traffic a step for
-each trained parameter at the measured copy bandwidth. Then: whether 8 GB are enough, what the precision does to losses
-and predictions, and the kernels that take longest.
+One fold of 442 samples, seven of them held out, is trained for a few epochs in each way: as the
+released code does (plain formulation, PyTorch's default Adam, batches sent from the host, results
+fetched every epoch; without its disk writes), with this project's loop launched kernel by kernel,
+and recorded as a CUDA graph at each precision. The floor of an epoch is its multiply-adds at the
+measured rate of matrix products, plus 28 bytes of optimizer traffic a step for each trained
+parameter at the measured copy bandwidth. Then: whether 8 GB are enough, what the precision does to
+losses and predictions, and the kernels that take longest.
 """
+
 import argparse
 import platform
 import statistics
@@ -43,16 +46,19 @@ def seconds(work, device):
 
 
 def ceilings(device, size):
-    """-> ({precision: multiply-adds per second}, bytes copied per second), medians of large operations."""
+    """-> ({precision: multiply-adds per second}, bytes copied per second), medians."""
+
     def median(work):
         return statistics.median([seconds(work, device) for _ in range(12)][2:])
 
     rates = {}
     for precision in PRECISIONS:
         devices.set_precision(precision)
-        a, b = torch.randn(2, size, size, device=device, dtype=torch.bfloat16 if precision == "bf16" else None)
-        rates[precision] = size ** 3 / median(partial(torch.mm, a, b))
-    source = torch.randn(16 * size ** 2, device=device)
+        a, b = torch.randn(
+            2, size, size, device=device, dtype=torch.bfloat16 if precision == "bf16" else None
+        )
+        rates[precision] = size**3 / median(partial(torch.mm, a, b))
+    source = torch.randn(16 * size**2, device=device)
     target = torch.empty_like(source)
     return rates, 2 * source.nbytes / median(partial(target.copy_, source))
 
@@ -65,14 +71,18 @@ def model_for(dim, device):
 def plain_loop(dim, device, epochs):
     """The released training of one fold."""
     config = PAPER | dict(dim=dim)
-    state = {name: (0.02 * torch.randn(shape) + name.endswith(".g")).to(device).requires_grad_()
-             for name, shape in released_shapes(**config).items()}
+    state = {
+        name: (0.02 * torch.randn(shape) + name.endswith(".g")).to(device).requires_grad_()
+        for name, shape in released_shapes(**config).items()
+    }
     optimizer = torch.optim.Adam(state.values(), lr=5e-5)
     inputs, labels = data(SAMPLES)
     for _ in range(epochs):
         for images, truth in zip(inputs[HELD_OUT:].split(BATCH), labels[HELD_OUT:].split(BATCH)):
             optimizer.zero_grad()
-            loss = F.cross_entropy(plain_forward(state, images.to(device), **config), truth.to(device))
+            loss = F.cross_entropy(
+                plain_forward(state, images.to(device), **config), truth.to(device)
+            )
             loss.backward()
             optimizer.step()
             loss.item()
@@ -83,16 +93,27 @@ def plain_loop(dim, device, epochs):
 def our_loop(dim, device, precision, keep, record, epochs):
     inputs, labels = (values.to(device) for values in data(SAMPLES))
     loso.train_fold(
-        model_for(dim, device), inputs[HELD_OUT:], labels[HELD_OUT:], inputs[:HELD_OUT], labels[:HELD_OUT],
-        epochs=epochs, batch_size=BATCH, learning_rate=5e-5, keep=keep, precision=precision,
+        model_for(dim, device),
+        inputs[HELD_OUT:],
+        labels[HELD_OUT:],
+        inputs[:HELD_OUT],
+        labels[:HELD_OUT],
+        epochs=epochs,
+        batch_size=BATCH,
+        learning_rate=5e-5,
+        keep=keep,
+        precision=precision,
         record=record and device.type == "cuda",
     )
 
 
 def time_table(dim, device, epochs, size):
     rates, bandwidth = ceilings(device, size)
-    print(f"{', '.join(f'{name} {rate / 1e12:.3g}' for name, rate in rates.items())} T multiply-adds a second; "
-          f"{bandwidth / 1e9:.0f} GB/s\n")
+    print(
+        f"{', '.join(f'{name} {rate / 1e12:.3g}' for name, rate in rates.items())} T "
+        f"multiply-adds a second; "
+        f"{bandwidth / 1e9:.0f} GB/s\n"
+    )
     model = model_for(dim, device)
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     drawing = seconds(partial(model_for, dim, device), device)
@@ -100,16 +121,31 @@ def time_table(dim, device, epochs, size):
     work = multiply_adds(dim) * (3 * (SAMPLES - HELD_OUT) + HELD_OUT)
     steps = -(-(SAMPLES - HELD_OUT) // BATCH)
     # and the evaluation reads the weights once: 4 bytes
-    floors = {name: work / rate + (28 * steps + 4) * trained / bandwidth for name, rate in rates.items()}
+    floors = {
+        name: work / rate + (28 * steps + 4) * trained / bandwidth for name, rate in rates.items()
+    }
     devices.set_precision("tf32")
     plain = partial(plain_loop, dim, device)
     variants = [("plain loop, as released", "tf32", plain)]
-    variants += [(name, precision, partial(our_loop, dim, device, precision, keep, record)) for name, precision, keep,
-                 record in (("kernel by kernel, tf32", "tf32", "none", False), ("graph, tf32", "tf32", "none", True),
-                            ("graph, tf32, keeping the best epoch", "tf32", "best", True),
-                            ("graph, float32", "float32", "none", True), ("graph, bf16", "bf16", "none", True))]
-    heading("", "ms per epoch", "ratio", "share of the floor", "start of a fold, s", "peak memory, GB",
-            "complete run, min")
+    variants += [
+        (name, precision, partial(our_loop, dim, device, precision, keep, record))
+        for name, precision, keep, record in (
+            ("kernel by kernel, tf32", "tf32", "none", False),
+            ("graph, tf32", "tf32", "none", True),
+            ("graph, tf32, keeping the best epoch", "tf32", "best", True),
+            ("graph, float32", "float32", "none", True),
+            ("graph, bf16", "bf16", "none", True),
+        )
+    ]
+    heading(
+        "",
+        "ms per epoch",
+        "ratio",
+        "share of the floor",
+        "start of a fold, s",
+        "peak memory, GB",
+        "complete run, min",
+    )
     plain_time = None
     for name, precision, loop in variants:
         devices.set_precision(precision)
@@ -117,15 +153,26 @@ def time_table(dim, device, epochs, size):
         if device.type == "cuda":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(device)
-        short, long = (seconds(partial(loop, epochs=count), device) for count in (epochs, 3 * epochs))
+        short, long = (
+            seconds(partial(loop, epochs=count), device) for count in (epochs, 3 * epochs)
+        )
         epoch = (long - short) / (2 * epochs)
         plain_time = plain_time or epoch
         start = max(0.0, short - epochs * epoch)
-        memory = f"{torch.cuda.max_memory_reserved(device) / 1e9:.2f}" if device.type == "cuda" else "-"
-        print(f"| {name} | {epoch * 1e3:.2f} | {plain_time / epoch:.1f} x | {floors[precision] / epoch:.0%} "
-              f"| {start:.2f} | {memory} | {FOLDS * (start + EPOCHS * epoch) / 60:.1f} |", flush=True)
-    print(f"\nThe start of a fold holds drawing its weights ({drawing:.2f} s), which main_HTNet.py does ahead on a "
-          f"GPU. A complete run is {FOLDS} folds of {EPOCHS} epochs without disk writes.\n")
+        memory = (
+            f"{torch.cuda.max_memory_reserved(device) / 1e9:.2f}" if device.type == "cuda" else "-"
+        )
+        print(
+            f"| {name} | {epoch * 1e3:.2f} | {plain_time / epoch:.1f} x | "
+            f"{floors[precision] / epoch:.0%} | {start:.2f} | {memory} | "
+            f"{FOLDS * (start + EPOCHS * epoch) / 60:.1f} |",
+            flush=True,
+        )
+    print(
+        f"\nThe start of a fold holds drawing its weights ({drawing:.2f} s), which main_HTNet.py "
+        f"does ahead on a "
+        f"GPU. A complete run is {FOLDS} folds of {EPOCHS} epochs without disk writes.\n"
+    )
 
 
 def heading(*columns):
@@ -133,7 +180,7 @@ def heading(*columns):
 
 
 def fits(dim, device, gigabytes):
-    """Whether a fold trains, keeping its best epoch, within so much memory for tensors; CUDA's own comes on top."""
+    """Whether a fold trains, keeping its best epoch, within so much memory for tensors."""
     total = torch.cuda.get_device_properties(device).total_memory
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(min(1.0, gigabytes * 1e9 / total), device)
@@ -147,41 +194,80 @@ def fits(dim, device, gigabytes):
 
 
 def precision_table(dim, device, epochs, root):
-    """What the precision does to a real fold: losses and held-out logits against float32 from the same start."""
+    """What the precision does to a real fold: losses and held-out logits against float32."""
     composite = composite_dataset.load_composite(root)
     images = torch.from_numpy(composite.flows.transpose(0, 3, 1, 2).astype(np.float32))
     labels = torch.from_numpy(composite.labels)
     fold = max(loso.split_subjects(composite, (2, 1, 0)), key=lambda fold: len(fold.test))
     train, test = fold.train, fold.test
     results = {}
-    for precision in ("float32", "float32 again", "tf32", "bf16"):  # twice: what atomics' order alone does on a GPU
+    for precision in (
+        "float32",
+        "float32 again",
+        "tf32",
+        "bf16",
+    ):  # twice: what atomics' order alone does on a GPU
         devices.set_precision(precision)
         results[precision] = loso.train_fold(
-            model_for(dim, device), images[train], labels[train], images[test], labels[test], epochs=epochs,
-            batch_size=BATCH, learning_rate=5e-5, keep="none", precision=precision)
+            model_for(dim, device),
+            images[train],
+            labels[train],
+            images[test],
+            labels[test],
+            epochs=epochs,
+            batch_size=BATCH,
+            learning_rate=5e-5,
+            keep="none",
+            precision=precision,
+        )
     print(f"Subject {fold.subject} of {root}, whole flow images, {epochs} epochs:\n")
-    heading("precision", "loss of the first epoch", "of the last epoch", "largest first-epoch difference of a logit",
-            "equal predictions, all epochs")
+    heading(
+        "precision",
+        "loss of the first epoch",
+        "of the last epoch",
+        "largest first-epoch difference of a logit",
+        "equal predictions, all epochs",
+    )
     exact = results["float32"]
     for precision, result in results.items():
         difference = (result.logits[0] - exact.logits[0]).abs().max()
         equal = (result.logits.argmax(-1) == exact.logits.argmax(-1)).double().mean()
-        print(f"| {precision} | {result.losses[0]:.5f} | {result.losses[-1]:.5f} | {difference:.2g} | {equal:.1%} |")
+        print(
+            f"| {precision} | {result.losses[0]:.5f} | {result.losses[-1]:.5f} | {difference:.2g} "
+            f"| {equal:.1%} |"
+        )
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cuda", help="'cpu' runs the same on a CPU, to try it at a small --dim")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--device", default="cuda", help="'cpu' runs the same on a CPU, to try it at a small --dim"
+    )
     parser.add_argument("--dim", type=int, default=PAPER["dim"])
-    parser.add_argument("--epochs", type=int, default=30, help="of the shorter of the two timed trainings")
-    parser.add_argument("--size", type=int, default=4096, help="side of the matrices that measure the ceilings")
-    parser.add_argument("--datasets", type=Path, default="datasets", help="its sample/ where it holds no data")
+    parser.add_argument(
+        "--epochs", type=int, default=30, help="of the shorter of the two timed trainings"
+    )
+    parser.add_argument(
+        "--size", type=int, default=4096, help="side of the matrices that measure the ceilings"
+    )
+    parser.add_argument(
+        "--datasets", type=Path, default="datasets", help="its sample/ where it holds no data"
+    )
     arguments = parser.parse_args()
     if arguments.epochs <= loso.EAGER_EPOCHS:
-        raise SystemExit(f"benchmarks.gpu: --epochs must be above {loso.EAGER_EPOCHS}: later ones are recorded.")
-    device = torch.device("cuda", 0) if arguments.device == "cuda" else torch.device(arguments.device)
+        raise SystemExit(
+            f"benchmarks.gpu: --epochs must be above {loso.EAGER_EPOCHS}: later ones are recorded."
+        )
+    device = (
+        torch.device("cuda", 0) if arguments.device == "cuda" else torch.device(arguments.device)
+    )
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise SystemExit("benchmarks.gpu: PyTorch sees no CUDA GPU here; --device cpu tries the command without one.")
+        raise SystemExit(
+            "benchmarks.gpu: PyTorch sees no CUDA GPU here; --device cpu tries the command without "
+            "one."
+        )
     if device.type == "cuda":
         torch.cuda.set_device(device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
@@ -190,10 +276,16 @@ def main():
     if device.type == "cuda":
         fits(arguments.dim, device, 8)
     root = arguments.datasets
-    precision_table(arguments.dim, device, arguments.epochs,
-                    root if composite_dataset.holds_data(root) else root / "sample")
+    precision_table(
+        arguments.dim,
+        device,
+        arguments.epochs,
+        root if composite_dataset.holds_data(root) else root / "sample",
+    )
     devices.set_precision("tf32")
-    with profile(activities=[ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * (device.type == "cuda")]) as profiled:
+    with profile(
+        activities=[ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * (device.type == "cuda")]
+    ) as profiled:
         our_loop(arguments.dim, device, "tf32", "none", False, epochs=4)
     order = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
     print("\nThe operations that take longest, four epochs kernel by kernel:\n")

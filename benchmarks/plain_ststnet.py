@@ -1,4 +1,5 @@
-"""STSTNet stream by stream, in the port's order of operations: what tests and timings compare `ststnet.py` with."""
+"""STSTNet stream by stream, as the port computes it, for tests and timings."""
+
 import torch
 import torch.nn.functional as F
 from torch import nn

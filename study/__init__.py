@@ -1,1 +1,1 @@
-"""The reproduction study: its trainings, its tables, its figures. The text is docs/reproduction.md."""
+"""The reproduction study: its trainings, tables and figures. Its text: docs/reproduction.md."""

@@ -2,9 +2,11 @@
 
     python -m study.documents
 
-In the text, what stands between `<!-- tables: NAME -->` and `<!-- end -->` is replaced, and the number
-after `<!-- uf1 RUNS/CHOICE -->` or `<!-- uf1 RUNS/CHOICE - RUNS/CHOICE -->` (Full, the mean over seeds).
+In the text, what stands between `<!-- tables: NAME -->` and `<!-- end -->` is replaced, and the
+number after `<!-- uf1 RUNS/CHOICE -->` or `<!-- uf1 RUNS/CHOICE - RUNS/CHOICE -->` (Full, the mean
+over seeds).
 """
+
 import argparse
 import re
 
@@ -20,20 +22,32 @@ NUMBER = r"(<!-- uf1 (\S+)/(\w+)(?: - (\S+)/(\w+))? -->\n?)(-?[\d.]*\d)"
 def fill(text, tables):
     """The text with every `<!-- tables: NAME -->` part and every marked number replaced."""
     for name in re.findall(r"<!-- tables: (.+?) -->", text):
-        text = re.sub(rf"(<!-- tables: {name} -->\n).*?(<!-- end -->)",
-                      lambda match, name=name: f"{match[1]}\n{tables[name]}\n\n{match[2]}", text, flags=re.DOTALL)
+        text = re.sub(
+            rf"(<!-- tables: {name} -->\n).*?(<!-- end -->)",
+            lambda match, name=name: f"{match[1]}\n{tables[name]}\n\n{match[2]}",
+            text,
+            flags=re.DOTALL,
+        )
 
     def number(match):
         mark, one, choice, other, others_choice, _ = match.groups()
-        return f"{mark}{compute_uf1(one, choice) - (compute_uf1(other, others_choice) if other else 0):.3f}"
+        subtracted = compute_uf1(other, others_choice) if other else 0
+        return f"{mark}{compute_uf1(one, choice) - subtracted:.3f}"
 
     return re.sub(NUMBER, number, text)
 
 
 if __name__ == "__main__":
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     made = make_tables()
     for document in DOCUMENTS:
         write_text(document, fill(document.read_text(encoding="utf-8"), made))
     draw_curves()
-    print("\n\n".join(made[name] for name in re.findall("<!-- tables: (.+?) -->", DOCUMENTS[0].read_text("utf-8"))))
+    print(
+        "\n\n".join(
+            made[name]
+            for name in re.findall("<!-- tables: (.+?) -->", DOCUMENTS[0].read_text("utf-8"))
+        )
+    )

@@ -1,14 +1,24 @@
 """The figure of docs/reproduction.md: docs/curves.png."""
+
 import numpy as np
 
-from study.experiments import BY_DIM, EXPERIMENTS, FULL_SIZE, ROOT, SIZES, find_runs, read_epochs, score_pooled
+from study.experiments import (
+    BY_DIM,
+    EXPERIMENTS,
+    FULL_SIZE,
+    ROOT,
+    SIZES,
+    find_runs,
+    read_epochs,
+    score_pooled,
+)
 from support.files import replace_file
 
 FIGURE = ROOT / "docs" / "curves.png"
 
 
 def draw_curves():
-    """curves.png: panels for STSTNet, for HTNets of either size and for HTNet by dim -> the figure."""
+    """Draws panels for STSTNet, for HTNets of either size and for HTNet by dim -> figure."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 
@@ -22,7 +32,9 @@ def draw_curves():
     panels["HTNet by dim"] = [(name, EXPERIMENTS[name]) for name in by_dim if find_runs(name)]
     panels = {title: experiments for title, experiments in panels.items() if experiments}
     figure = Figure(figsize=(5.5 * len(panels), 7), layout="constrained")
-    for axis, (title, experiments) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
+    for axis, (title, experiments) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items()
+    ):
         if title == "HTNet by dim":  # from narrow to wide
             axis.set_prop_cycle(color=colormaps["viridis"](np.linspace(0, 0.9, len(experiments))))
         for name, meaning in experiments:
@@ -30,12 +42,22 @@ def draw_curves():
             if len({len(curve) for curve in curves}) > 1:
                 raise SystemExit(f"The runs of {name} have different numbers of epochs.")
             epochs, mean = np.arange(1, len(curves[0]) + 1), np.mean(curves, axis=0)
-            line, = axis.plot(epochs, mean, label=f"{meaning} ({len(curves)})", linewidth=1)
+            (line,) = axis.plot(epochs, mean, label=f"{meaning} ({len(curves)})", linewidth=1)
             if len(curves) > 1:
-                axis.fill_between(epochs, np.min(curves, axis=0), np.max(curves, axis=0), alpha=0.2,
-                                  color=line.get_color())
+                axis.fill_between(
+                    epochs,
+                    np.min(curves, axis=0),
+                    np.max(curves, axis=0),
+                    alpha=0.2,
+                    color=line.get_color(),
+                )
         axis.axhline(1 / 3, color="grey", linewidth=0.5, linestyle=":")
-        axis.set(xlabel="epoch", ylabel="held-out UF1, all subjects at the same epoch", title=title, ylim=(0.15, 0.8))
+        axis.set(
+            xlabel="epoch",
+            ylabel="held-out UF1, all subjects at the same epoch",
+            title=title,
+            ylim=(0.15, 0.8),
+        )
         axis.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.1))
     replace_file(FIGURE, lambda temporary: figure.savefig(temporary, dpi=110))
     return figure

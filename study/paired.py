@@ -1,7 +1,9 @@
 """Intervals and paired tests for study/tables.py.
 
-`counts` is one method's confusion counts (rows: truth), int [seeds, subjects, C, C]; the seeds' mean is what counts.
+`counts` is one method's confusion counts (rows: truth), int [seeds, subjects, C, C]; the seeds'
+mean is what counts.
 """
+
 import numpy as np
 
 from evaluation import score_confusions
@@ -20,11 +22,15 @@ def draw_subjects(people, random):
 
 
 def resample(counts, drawn, random):
-    """UF1 and UAR, float [2, D], of bootstrap draws: subjects as `drawn` [D, P] says, and seeds with replacement.
+    """UF1 and UAR, float [2, D], of bootstrap draws: subjects as `drawn` [D, P] says, and seeds
+    with replacement.
 
-    Of a single seed nothing is known about what another would have given: its interval is that network's only.
+    Of a single seed nothing is known about what another would have given: its interval is that
+    network's only.
     """
-    each = np.stack([score_confusions(np.tensordot(drawn, seed, 1)) for seed in counts])  # [seeds, 2, D]
+    each = np.stack(
+        [score_confusions(np.tensordot(drawn, seed, 1)) for seed in counts]
+    )  # [seeds, 2, D]
     chosen = random.integers(0, len(counts), (len(counts), 1, len(drawn)))
     return np.take_along_axis(each, chosen, axis=0).mean(0)
 
@@ -37,8 +43,8 @@ def estimate_interval(values):
 def compare(a, b):
     """Two methods on the same subjects -> difference of their UF1, its 95 % bootstrap interval, p.
 
-    p: under the null hypothesis it does not matter which of the two methods a subject's predictions came from. Like
-    any test over subjects, it takes the trained networks as they are.
+    p: under the null hypothesis it does not matter which of the two methods a subject's predictions
+    came from. Like any test over subjects, it takes the trained networks as they are.
     """
     random, people = np.random.default_rng(0), a.shape[1]
     observed = score_seeds(a)[0] - score_seeds(b)[0]
@@ -48,8 +54,10 @@ def compare(a, b):
     for one in a:
         for other in b:
             kept_one, kept_other = np.tensordot(kept, one, 1), np.tensordot(kept, other, 1)
-            exchanged += (score_confusions(kept_one + other.sum(0) - kept_other)[0]
-                          - score_confusions(kept_other + one.sum(0) - kept_one)[0])
+            exchanged += (
+                score_confusions(kept_one + other.sum(0) - kept_other)[0]
+                - score_confusions(kept_other + one.sum(0) - kept_one)[0]
+            )
     exchanged /= len(a) * len(b)
     p = (1 + np.sum(np.abs(exchanged) >= abs(observed) - 1e-12)) / (1 + DRAWS)
     return observed, estimate_interval(differences), p

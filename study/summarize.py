@@ -1,7 +1,9 @@
-"""Mean ± standard deviation over seeds of UF1 / UAR, from the predictions.csv of several runs, as a markdown table.
+"""Mean ± standard deviation over seeds of UF1 / UAR, from the predictions.csv of several runs, as a
+markdown table.
 
-    python -m study.summarize docs/results/STSTNet-seed*
+python -m study.summarize docs/results/STSTNet-seed*
 """
+
 import argparse
 from pathlib import Path
 
@@ -13,8 +15,10 @@ from report import format_markdown
 
 
 def summarize(folders):
-    """Folders of runs that differ in their seeds only -> DataFrame, a row per choice, a column per group."""
-    tables = [pd.read_csv(Path(folder) / "predictions.csv", dtype={"subject": str}) for folder in folders]
+    """Folders of runs that differ in their seeds only -> DataFrame: choices x groups."""
+    tables = [
+        pd.read_csv(Path(folder) / "predictions.csv", dtype={"subject": str}) for folder in folders
+    ]
     rows = []
     for choice in CHOICES:
         seeds = [score_groups(table["database"], table["label"], table[choice]) for table in tables]
@@ -26,7 +30,7 @@ def summarize(folders):
 
 
 def format_seeds(scores):
-    """[(UF1, UAR), ...] of several seeds -> "mean ± standard deviation / ..."; of one seed four digits."""
+    """[(UF1, UAR), ...] of several seeds -> "mean ± deviation / ..."; of one: four digits."""
     if len(scores) == 1:
         return " / ".join(f"{score:.4f}" for score in scores[0])
     pairs = zip(np.mean(scores, axis=0), np.std(scores, axis=0, ddof=1))
@@ -34,19 +38,32 @@ def format_seeds(scores):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a finished run")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="folder of a finished run"
+    )
     folders, names = parser.parse_args().runs, set()
     for folder in folders:
         if not (folder / "predictions.csv").exists():
             parser.error(f"{folder} holds no predictions.csv: name the folder of a finished run.")
         table = pd.read_csv(folder / "predictions.csv")
         if not set(CHOICES) <= set(table):
-            parser.error(f"{folder} has no epochs to choose from (a support vector machine's?): name networks' runs.")
+            parser.error(
+                f"{folder} has no epochs to choose from (a support vector machine's?): name "
+                "networks' runs."
+            )
         names.add(tuple(sorted(table["name"])))
     if len(names) > 1 or len(set(folders)) < len(folders):
-        parser.error("These are not several runs on the same samples: name runs that differ in their seeds only.")
-    print(f"{len(folders)} runs, UF1 / UAR, mean ± standard deviation\n\n{format_markdown(summarize(folders))}")
+        parser.error(
+            "These are not several runs on the same samples: name runs that differ in their seeds "
+            "only."
+        )
+    print(
+        f"{len(folders)} runs, UF1 / UAR, mean ± standard "
+        f"deviation\n\n{format_markdown(summarize(folders))}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
-"""The one-second baseline: an RBF support vector machine on shrunken flow maps, over the same folds and metrics.
+"""The one-second baseline: an RBF support vector machine on shrunken flow maps.
 
-    python -m study.svm                       prints a table; needs the databases in datasets/
+    python -m study.svm                        prints a table; needs the databases in datasets/
     python -m study.svm --output docs/results  also writes <output>/SVM-<variant>/predictions.csv
+
+Folds and metrics are the networks'.
 """
+
 import argparse
 from pathlib import Path
 
@@ -24,15 +27,19 @@ RELEASED = Path(__file__).parents[1] / "datasets" / "released_area_centres.csv"
 
 
 def features(composite, maps, side, centres):
-    """[N, side * side * 3]: the flow maps (or their mosaics of four areas) averaged down to side x side."""
-    flows = normalize(composite.flows) if maps == "normalized" else composite.flows.astype(np.float32)
+    """[N, side * side * 3]: flow maps, or mosaics of four areas, averaged to side x side."""
+    flows = (
+        normalize(composite.flows) if maps == "normalized" else composite.flows.astype(np.float32)
+    )
     if centres is not None:
         flows = [facial_areas.crop_areas(flow, four) for flow, four in zip(flows, centres)]
-    return np.stack([cv2.resize(flow, (side, side), interpolation=cv2.INTER_AREA).ravel() for flow in flows])
+    return np.stack(
+        [cv2.resize(flow, (side, side), interpolation=cv2.INTER_AREA).ravel() for flow in flows]
+    )
 
 
 def held_out_predictions(composite, inputs, class_weight="balanced"):
-    """C = 1, features standardised on each fold's training samples -> int [N]; class_weight as in scikit-learn."""
+    """Held-out predictions int [N]; features standardised on each fold's training samples."""
     predicted = np.full(len(inputs), -1)
     for fold in loso.split_subjects(composite, (0, 1, 2)):
         machine = make_pipeline(StandardScaler(), SVC(C=1.0, class_weight=class_weight))
@@ -42,13 +49,17 @@ def held_out_predictions(composite, inputs, class_weight="balanced"):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--datasets", type=Path, default="datasets")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     if not (arguments.datasets / INDEX_NAME).exists():
-        parser.error(f"{arguments.datasets} holds no {INDEX_NAME}: put the databases there first (README, Data), or "
-                     "give their folder with --datasets.")
+        parser.error(
+            f"{arguments.datasets} holds no {INDEX_NAME}: put the databases there first (README, "
+            "Data), or give their folder with --datasets."
+        )
     try:
         composite = load_composite(arguments.datasets)
         areas = arguments.datasets / "facial_areas.csv"
@@ -57,26 +68,41 @@ def main():
     except BadInput as error:
         parser.error(error)
     variants = {  # name: side, centres, class weights
-        "whole-{maps}-7": (7, None, "balanced"), "whole-{maps}-14": (14, None, "balanced"),
+        "whole-{maps}-7": (7, None, "balanced"),
+        "whole-{maps}-14": (14, None, "balanced"),
         "areas-{maps}-14": (14, dlib, "balanced"),
-        "whole-{maps}-14-unweighted": (14, None, None), "areas-{maps}-14-unweighted": (14, dlib, None)}
+        "whole-{maps}-14-unweighted": (14, None, None),
+        "areas-{maps}-14-unweighted": (14, dlib, None),
+    }
     released = facial_areas.read_centres(RELEASED)
     if set(composite.names) <= set(released):
-        variants["areas-{maps}-14-released"] = 14, np.stack([released[name] for name in composite.names]), "balanced"
+        variants["areas-{maps}-14-released"] = (
+            14,
+            np.stack([released[name] for name in composite.names]),
+            "balanced",
+        )
     rows = []
     for pattern, (side, centres, class_weight) in variants.items():
         for maps in ("pixels", "normalized"):
             variant = pattern.format(maps=maps)
-            predicted = held_out_predictions(composite, features(composite, maps, side, centres), class_weight)
+            predicted = held_out_predictions(
+                composite, features(composite, maps, side, centres), class_weight
+            )
             scores = score_groups(composite.databases, composite.labels, predicted)
             cells = {group: f"{uf1:.4f} / {uar:.4f}" for group, (uf1, uar) in scores.items()}
             rows.append({"variant": variant} | cells)
             if arguments.output:
                 folder = arguments.output / f"SVM-{variant}"
                 folder.mkdir(parents=True, exist_ok=True)
-                table = pd.DataFrame({"name": composite.names, "database": composite.databases,
-                                      "subject": composite.subjects, "label": composite.labels,
-                                      "prediction": predicted})
+                table = pd.DataFrame(
+                    {
+                        "name": composite.names,
+                        "database": composite.databases,
+                        "subject": composite.subjects,
+                        "label": composite.labels,
+                        "prediction": predicted,
+                    }
+                )
                 write_text(folder / "predictions.csv", table.to_csv(index=False))
     print(format_markdown(pd.DataFrame(rows)))
 

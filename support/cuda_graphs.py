@@ -1,12 +1,16 @@
-"""Recording GPU work as a CUDA graph: launched as a whole, where launching each kernel would take longer than its work.
+"""Recording GPU work as a CUDA graph: launched as a whole, where launching each kernel would take
+longer than its work.
 
 Not yet run on a GPU, and so off by default (CUDA_GRAPHS in main_HTNet.py).
 """
+
 from contextlib import contextmanager
 
 import torch
 
-STREAMS = {}  # device: its stream; one for all folds, since memory freed on one stream is not used again on another
+# device: its stream; one for all folds, since memory freed on one stream is not used again on
+# another
+STREAMS = {}
 
 
 @contextmanager
@@ -27,9 +31,11 @@ def use_own_stream(device):
 
 
 def record(work, stream):
-    """Records work() -> a function that does the same again, in the same memory, and returns the same tensors."""
+    """Records work() -> a function that does it again, in the same memory and tensors."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):  # another thread draws weights
+    with torch.cuda.graph(
+        graph, stream=stream, capture_error_mode="thread_local"
+    ):  # another thread draws weights
         outputs = work()
 
     def replay():

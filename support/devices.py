@@ -1,4 +1,5 @@
-"""Where a run computes: the device, the precision of its matrix products, and what to say when a device fails."""
+"""Where a run computes: device, precision, and what to say when a device fails."""
+
 import os
 import re
 
@@ -11,10 +12,11 @@ PRECISIONS = ("tf32", "float32", "bf16")
 
 
 def set_precision(precision):
-    """TF32 (10 bits of mantissa) for float32 matrix products and convolutions on a GPU, or full float32.
+    """TF32 (10 bits of mantissa) for float32 matrix products and convolutions on a GPU, or full
+    float32.
 
-    PyTorch's own default, and so the released code's, is TF32 for convolutions only; its 1x1 convolutions are this
-    project's matrix products. "bf16" is left to autocast, around the network.
+    PyTorch's own default, and so the released code's, is TF32 for convolutions only; its 1x1
+    convolutions are this project's matrix products. "bf16" is left to autocast, around the network.
     """
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
 
@@ -33,14 +35,20 @@ def pick_device(name):
         if device.type == "cuda":
             torch.cuda.set_device(device)
     except (RuntimeError, AssertionError) as error:
-        raise BadInput(f"DEVICE '{name}' cannot be used here ({str(error).splitlines()[0]}): set it to 'cpu' or "
-                       "'auto'.") from None
+        raise BadInput(
+            f"DEVICE '{name}' cannot be used here ({str(error).splitlines()[0]}): set it to 'cpu' "
+            "or 'auto'."
+        ) from None
     return device
 
 
 def describe_machine(device):
     """The kind of machine, for the report."""
-    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} CPU cores"
+    kind = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"{os.cpu_count()} CPU cores"
+    )
     threads = "" if device.type == "cuda" else f", threads: {torch.get_num_threads()}"
     return f"{kind}; processes: {ranks.count_ranks()}{threads}; torch {torch.__version__}"
 
@@ -51,9 +59,15 @@ def explain_failure(error):
         return ""
     kept = "Finished folds are kept and the same command goes on from them"
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or re.search(
-            "out of memory|allocate memory|ALLOC_FAILED", str(error)):
-        return (f"out of memory on this DEVICE. {kept}: free it of other programs or set another DEVICE; or give "
-                "another RUN a smaller DIM or BATCH_SIZE.")
-    if isinstance(error, torch.AcceleratorError) or re.match("CU(DA|DNN|BLAS)|cu(DNN|BLAS)", str(error)):
-        return f"this DEVICE failed ({str(error).splitlines()[0]}). {kept}, also on another DEVICE such as 'cpu'."
+        "out of memory|allocate memory|ALLOC_FAILED", str(error)
+    ):
+        return (
+            f"out of memory on this DEVICE. {kept}: free it of other programs or set another "
+            "DEVICE; or give another RUN a smaller DIM or BATCH_SIZE."
+        )
+    if isinstance(error, torch.AcceleratorError) or re.match(
+        "CU(DA|DNN|BLAS)|cu(DNN|BLAS)", str(error)
+    ):
+        reason = str(error).splitlines()[0]
+        return f"this DEVICE failed ({reason}). {kept}, also on another DEVICE such as 'cpu'."
     return ""

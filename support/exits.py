@@ -1,4 +1,5 @@
-"""How a command ends: what goes wrong is one sentence on standard error and an exit status, never a traceback."""
+"""How a command ends: what goes wrong is one sentence and an exit status, no traceback."""
+
 import sys
 from contextlib import contextmanager
 
@@ -7,7 +8,10 @@ from support.files import BadInput
 
 @contextmanager
 def explain_errors(script):
-    """Bad input and failing devices end with exit status 2, Ctrl-C with 130. script: the command's name."""
+    """Bad input and failing devices end with status 2, Ctrl-C with 130.
+
+    script: the command's name, which begins the sentence.
+    """
     try:
         yield
     except (BadInput, OSError) as error:
@@ -15,7 +19,9 @@ def explain_errors(script):
     except KeyboardInterrupt:
         end("\nStopped. What is finished is kept; the same command goes on from there.", 130)
     except (RuntimeError, MemoryError) as error:
-        from support.devices import explain_failure  # here, since preparing databases needs no PyTorch
+        from support.devices import (
+            explain_failure,
+        )  # here, since preparing databases needs no PyTorch
 
         if not (sentence := explain_failure(error)):
             raise

@@ -1,4 +1,5 @@
 """Files: read or refused in one sentence, written whole or not at all."""
+
 import contextlib
 import os
 from pathlib import Path
@@ -9,43 +10,56 @@ import pandas as pd
 
 
 class BadInput(ValueError):
-    """Something the user gave is wrong; the message is one sentence that names it and says what to do."""
+    """The user gave something wrong; the message is a sentence: what it is and what to do."""
 
 
 def read_image(path, flags=cv2.IMREAD_UNCHANGED):
-    """An image file -> uint8 or uint16 array, [H, W] or [H, W, C] in OpenCV's channel order; raises BadInput."""
+    """An image file -> uint8 or uint16 [H, W] or [H, W, C], OpenCV's channel order; or BadInput."""
     try:
         data = Path(path).read_bytes()
     except OSError as error:
         raise BadInput(f"{path} cannot be read ({error.strerror}).") from None
-    # OpenCV fills the missing part of a truncated file with grey and only warns, so the end is looked for first.
-    truncated = (data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[len(data) // 2:]
-                 or data[:4] == b"\x89PNG" and b"IEND" not in data[-64:])
+    # OpenCV fills the missing part of a truncated file with grey and only warns, so the end is
+    # looked for first.
+    truncated = (
+        data[:2] == b"\xff\xd8"
+        and b"\xff\xd9" not in data[len(data) // 2 :]
+        or data[:4] == b"\x89PNG"
+        and b"IEND" not in data[-64:]
+    )
     image = None if truncated or not data else cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if image is None:
-        raise BadInput(f"{path} is {'truncated' if truncated else 'not a readable image'}: replace the file.")
+        raise BadInput(
+            f"{path} is {'truncated' if truncated else 'not a readable image'}: replace the file."
+        )
     return image
 
 
 def read_table(path, columns, advice):
     """A CSV file -> DataFrame of text, so that SAMM's subjects stay '006'.
 
-    Raises BadInput where it is no table or lacks one of `columns`; advice: what the user can do then.
+    Raises BadInput where it is no table or lacks one of `columns`; advice: what the user can do
+    then.
     """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (ValueError, OSError) as error:
-        raise BadInput(f"{path} is not a readable CSV file ({str(error).splitlines()[0].rstrip('.')}): "
-                       f"{advice}.") from None
+        raise BadInput(
+            f"{path} is not a readable CSV file ({str(error).splitlines()[0].rstrip('.')}): "
+            f"{advice}."
+        ) from None
     if missing := [column for column in columns if column not in table]:
-        raise BadInput(f"{path} lacks the column '{missing[0]}' (it has {', '.join(table.columns)}): {advice}.")
+        raise BadInput(
+            f"{path} lacks the column '{missing[0]}' (it has {', '.join(table.columns)}): {advice}."
+        )
     return table
 
 
 def replace_file(path, write):
     """Calls write(temporary path), then renames to `path`, so that no reader ever sees half a file.
 
-    The temporary name keeps the ending (`.<pid>.tmp.<name>`). Raises BadInput where the disk is full or not writable.
+    The temporary name keeps the ending (`.<pid>.tmp.<name>`). Raises BadInput where the disk is
+    full or not writable.
     """
     path = Path(path)
     temporary = path.with_name(f".{os.getpid()}.tmp.{path.name}")
@@ -53,8 +67,10 @@ def replace_file(path, write):
         write(temporary)
         temporary.replace(path)
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
-        raise BadInput(f"{path} could not be written ({error}): make room or choose another folder; what was finished "
-                       "before is kept.") from None
+        raise BadInput(
+            f"{path} could not be written ({error}): make room or choose another folder; what was "
+            "finished before is kept."
+        ) from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -66,8 +82,10 @@ def write_text(path, text):
 
 
 def write_image(path, image, options=()):
-    """Writes an image in the format of the path's ending, whole or not at all; options: cv2.imencode's."""
-    data = cv2.imencode(Path(path).suffix, image, list(options))[1].tobytes()  # cv2.imwrite fails without a word
+    """Writes an image, format by the path's ending, whole or not at all."""
+    data = cv2.imencode(Path(path).suffix, image, list(options))[
+        1
+    ].tobytes()  # cv2.imwrite fails without a word
     replace_file(path, lambda temporary: temporary.write_bytes(data))
 
 

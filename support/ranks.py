@@ -1,7 +1,10 @@
-"""The processes that torchrun starts, called ranks. Without torchrun there is one, and it is the first.
+"""The processes that torchrun starts, called ranks. Without torchrun there is one, and it is the
+first.
 
-Rank and number come from the process group, not from environment variables: other launchers set those, too.
+Rank and number come from the process group, not from environment variables: other launchers set
+those, too.
 """
+
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -14,7 +17,9 @@ def join_ranks():
     if not (distributed.is_available() and distributed.is_torchelastic_launched()):
         yield
         return
-    distributed.init_process_group("gloo", timeout=timedelta(days=30))  # a rank may wait for another's folds
+    distributed.init_process_group(
+        "gloo", timeout=timedelta(days=30)
+    )  # a rank may wait for another's folds
     try:
         yield
     finally:
@@ -58,7 +63,8 @@ def wait_for_all():
 def go_first(work):
     """Calls work() on the first rank, then on the others -> its result.
 
-    What the first rank refuses (an exception) it raises; the others then end with exit status 2, silently.
+    What the first rank refuses (an exception) it raises; the others then end with exit status 2,
+    silently.
     """
     result, problem = None, None
     if is_first():

@@ -1,8 +1,9 @@
 """What a run leaves on disk, and the checks that keep runs apart.
 
-    results/<run>/settings.json, results/<run>/folds/<subject>.npz, report and plots
-    weights/<run>/settings.json, weights/<run>/<subject>.pth
+results/<run>/settings.json, results/<run>/folds/<subject>.npz, report and plots
+weights/<run>/settings.json, weights/<run>/<subject>.pth
 """
+
 import functools
 import json
 import pickle
@@ -22,9 +23,18 @@ LEFTOVERS = ("folds/*.npz", "*.pth", "report.md", "predictions.csv", "evaluation
 # Settings that came later, and what a run did before they existed.
 ADDED_LATER = {"PRECISION": "tf32", "SHUFFLE": False, "NORMALIZE": False, "SHUFFLE_LABELS": False}
 UNREADABLE = (
-    OSError, EOFError, RuntimeError, ValueError, KeyError, AttributeError, TypeError,
-    NotImplementedError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    AttributeError,
+    TypeError,
+    NotImplementedError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class RunFolder:
@@ -47,7 +57,8 @@ class RunFolder:
         return kept and self.fold_path(fold.subject).exists()
 
     def find_other_runs(self, record):
-        """Which of the two folders hold folds or weights of another run -> {folder: how it differs}.
+        """Which of the two folders hold folds or weights of another run -> {folder: how it
+        differs}.
 
         record: {"settings": {...}, "data": hash}, or without "data" where it is not known yet.
         """
@@ -80,18 +91,20 @@ class RunFolder:
             return
         stored = [path.stat().st_size for path in self.weights.glob("[!.]*.pth")]
         missing = [subject for subject in subjects if not self.weights_path(subject).exists()]
-        there = next(folder for folder in (self.weights, *self.weights.absolute().parents) if folder.exists())
+        there = next(
+            folder for folder in (self.weights, *self.weights.absolute().parents) if folder.exists()
+        )
         free = shutil.disk_usage(there).free + (sum(stored) if overwrite else 0)
         needed = 4 * parameters * len(subjects if overwrite else missing)
         if needed > free:
             raise BadInput(
-                f"{self.weights} needs {needed / 1e9:.1f} GB for the weights of {len(subjects)} folds "
-                f"and has {free / 1e9:.1f} GB free: make room, set KEEP to 'none', or set WEIGHTS to a "
-                "folder on another disk."
+                f"{self.weights} needs {needed / 1e9:.1f} GB for the weights of {len(subjects)} "
+                f"folds and has {free / 1e9:.1f} GB free: make room, set KEEP to 'none', or set "
+                "WEIGHTS to a folder on another disk."
             )
 
     def claim(self, record, overwrite):
-        """Makes the two folders this run's; with `overwrite`, another run's files are thrown away."""
+        """Makes the two folders this run's; `overwrite` throws another run's files away."""
         if not overwrite:
             self.refuse_other_runs(record)
         emptied = (self.results, self.weights) if self.find_other_runs(record) else ()
@@ -114,29 +127,40 @@ class RunFolder:
         if result.state is not None:
             replace_file(self.weights_path(subject), functools.partial(torch.save, result.state))
         arrays = dict(
-            names=names, labels=labels, logits=result.logits.float().numpy(),
-            losses=result.losses.float().numpy(), epoch=-1 if result.epoch is None else result.epoch,
-            seconds=seconds, machine=machine,
-        )  # fmt: skip
+            names=names,
+            labels=labels,
+            logits=result.logits.float().numpy(),
+            losses=result.losses.float().numpy(),
+            epoch=-1 if result.epoch is None else result.epoch,
+            seconds=seconds,
+            machine=machine,
+        )
         replace_file(self.fold_path(subject), functools.partial(np.savez, **arrays))
 
     def load_fold(self, subject, names, labels, epochs):
-        """What `save_fold` wrote, a dict of arrays; BadInput where it is missing, damaged or of other samples."""
+        """What `save_fold` wrote, a dict of arrays.
+
+        Raises BadInput where it is missing, damaged or of other samples.
+        """
         path = self.fold_path(subject)
         try:
             with np.load(path, allow_pickle=False) as file:
                 fold = dict(file)
-            same_samples = fold["names"].tolist() == list(names) and fold["labels"].tolist() == list(labels)
+            same_samples = fold["names"].tolist() == list(names) and fold[
+                "labels"
+            ].tolist() == list(labels)
             whole = {"seconds", "machine"} <= fold.keys() and fold["losses"].shape == (epochs,)
             if not (same_samples and whole and fold["logits"].shape[:2] == (epochs, len(names))):
                 raise ValueError("it holds other samples or epochs")
         except FileNotFoundError:
             raise BadInput(
-                f"{path} is missing, although its subject was trained: start the same command again."
+                f"{path} is missing, although its subject was trained: start the same command "
+                "again."
             ) from None
         except UNREADABLE as error:
             raise BadInput(
-                f"{path} is damaged ({error}): delete it and start again to train this subject anew."
+                f"{path} is damaged ({error}): delete it and start again to train this subject "
+                "anew."
             ) from None
         return fold
 
@@ -166,7 +190,7 @@ def list_differences(wanted, stored):
 
 
 def find_weights(run_folder, pretrained):
-    """The folder whose weights are evaluated: the run's own or, where it has none, those that ship."""
+    """The folder whose weights are evaluated: the run's, or else those that ship."""
     for folder in (run_folder.weights, pretrained):
         if any(folder.glob("[!.]*.pth")):
             return folder
@@ -177,14 +201,16 @@ def find_weights(run_folder, pretrained):
 
 
 def load_weights(model, path):
-    """Our own weights, the released HTNet code's or the STSTNet port's; from a GPU or a CPU; raises BadInput."""
+    """Loads our weights, the released HTNet code's or the STSTNet port's; raises BadInput."""
     try:
         if zipfile.is_zipfile(path):  # torch does not compare its checksums
             with zipfile.ZipFile(path) as archive:
                 if archive.testzip():
                     raise ValueError("its checksum is wrong")
         state = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        if not isinstance(state, dict) or not all(
+            isinstance(value, torch.Tensor) for value in state.values()
+        ):
             raise ValueError("it holds no state dict")
         if isinstance(model, htnet.HTNet) and htnet.is_released(state):
             htnet.load_released_weights(model, state)

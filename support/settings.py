@@ -1,4 +1,5 @@
-"""The command line: every constant at the top of `main_HTNet.py` can be given under its own name."""
+"""The command line: every constant of `main_HTNet.py` under its own name."""
+
 import argparse
 import ast
 import re
@@ -19,9 +20,9 @@ def read_settings(argv, constants, presets, script):
 
     constants: {name: value}. presets: {preset: {name: (value as shipped, value of the preset)}}; in
     force are the model's and, where DATASETS holds no data and so its folder `sample` is used, the
-    sample's. What wins: the command line, then an edited constant, then the preset, then the constant
-    as shipped; what presets replaced is printed. script: the file with the constants, whose comments
-    --help prints. Raises BadInput for unknown names and wrong values.
+    sample's. What wins: the command line, then an edited constant, then the preset, then the
+    constant as shipped; what presets replaced is printed. script: the file with the constants,
+    whose comments --help prints. Raises BadInput for unknown names and wrong values.
     """
     given = parse_arguments(argv, constants, script)
     values = constants | given
@@ -37,7 +38,9 @@ def read_settings(argv, constants, presets, script):
         values |= replaced
         if replaced:
             listed = ", ".join(f"{name} {format_value(value)}" for name, value in replaced.items())
-            say(f"Preset {preset}: {listed}. An edited constant, or one that is given, counts more.")
+            say(
+                f"Preset {preset}: {listed}. An edited constant, or one that is given, counts more."
+            )
     values["SUBJECTS"] = split_names(values["SUBJECTS"])
     if on_sample:
         values["DATASETS"] = str(data / "sample")
@@ -51,14 +54,17 @@ def read_settings(argv, constants, presets, script):
 
 
 def parse_arguments(argv, constants, script):
-    """-> {name: value} of what was given on the command line; always with `train` and `overwrite`."""
-    comments = re.findall(r"^([A-Z_]+) = .*?  # (.+)$", Path(script).read_text("utf-8"), re.MULTILINE)
+    """{name: value} of what was given; always with `train` and `overwrite`."""
+    comments = re.findall(
+        r"^([A-Z_]+) = .*?  # (.+)$", Path(script).read_text("utf-8"), re.MULTILINE
+    )
     meanings = dict(comments)
     parser = argparse.ArgumentParser(
         prog="main_HTNet.py",
         allow_abbrev=False,
         usage="main_HTNet.py [--train True|False] [--overwrite True] [--NAME VALUE ...]",
-        epilog="Some defaults are others for STSTNet and on the synthetic sample: see PRESETS in the script.",
+        epilog="Some defaults are others for STSTNet and on the synthetic sample: see PRESETS in "
+        "the script.",
     )
 
     def refuse(message):
@@ -73,20 +79,29 @@ def parse_arguments(argv, constants, script):
         "--train", type=parse_boolean, default=None, help="True: train; False: evaluate the weights"
     )
     parser.add_argument(
-        "--overwrite", type=parse_boolean, default=False,
+        "--overwrite",
+        type=parse_boolean,
+        default=False,
         help="True: throw away the folds and weights that stand under the run's name",
-    )  # fmt: skip
+    )
     for name, value in constants.items():
         option = f"--{name.lower()}"
         spellings = dict.fromkeys((option, option.replace("_", "-"), f"--{name}"))
         parser.add_argument(
-            *spellings, dest=name, type=pick_parser(name, value), default=argparse.SUPPRESS, metavar="VALUE",
+            *spellings,
+            dest=name,
+            type=pick_parser(name, value),
+            default=argparse.SUPPRESS,
+            metavar="VALUE",
             help=f"{meanings.get(name, '')} (default: {format_value(value)})".replace("%", "%%"),
-        )  # fmt: skip
+        )
     given = vars(parser.parse_args(argv))
     if given["train"] is None:
         given["train"] = False
-        say("Neither --train True nor --train False was given: evaluating, as the released script does.")
+        say(
+            "Neither --train True nor --train False was given: evaluating, as the released script "
+            "does."
+        )
     return given
 
 
@@ -128,10 +143,12 @@ def parse_integers(text):
 
 
 def split_names(subjects):
-    """SUBJECTS, a text with commas or a list of names -> tuple of names, each once; () stands for all."""
+    """SUBJECTS, a text with commas or a list of names -> tuple of names; () means all."""
     names = subjects.split(",") if isinstance(subjects, str) else subjects
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
-        raise BadInput(f"SUBJECTS is {subjects!r}: it must be subjects' names with commas between them.")
+        raise BadInput(
+            f"SUBJECTS is {subjects!r}: it must be subjects' names with commas between them."
+        )
     stripped = tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
     if subjects and not stripped:
         raise BadInput(f"SUBJECTS is {subjects!r}: it must be subjects' names, or empty for all.")
@@ -144,14 +161,15 @@ def format_value(value):
 
 
 def check_texts(values):
-    """Raises BadInput naming the constant that should be a text and is none. values: {name: value}."""
-    for name in ("MODEL", "RUN", "DEVICE", "PRECISION", "KEEP", "DATASETS", "WEIGHTS", "RESULTS"):
-        if not isinstance(values[name], (str, Path)):
+    """Raises BadInput naming the constant that should be a text and is none."""
+    folders = ("DATASETS", "WEIGHTS", "RESULTS")
+    for name in ("MODEL", "RUN", "DEVICE", "PRECISION", "KEEP", *folders):
+        if not isinstance(values[name], (str, Path) if name in folders else str):
             raise BadInput(f"{name} is {values[name]!r}: it must be a text, in quotes.")
 
 
 def check_settings(settings):
-    """Raises BadInput naming the constant whose value makes no sense; the network checks its own."""
+    """Raises BadInput naming the constant whose value makes no sense."""
 
     def require(name, condition, wanted):
         if not condition:
@@ -165,7 +183,15 @@ def check_settings(settings):
         value = getattr(settings, name)
         return isinstance(value, (tuple, list)) and all(type(item) is int for item in value)
 
-    for name in ("EPOCHS", "BATCH_SIZE", "DIM", "HEADS", "PATCH_SIZE", "NUM_HIERARCHIES", "MLP_MULT"):
+    for name in (
+        "EPOCHS",
+        "BATCH_SIZE",
+        "DIM",
+        "HEADS",
+        "PATCH_SIZE",
+        "NUM_HIERARCHIES",
+        "MLP_MULT",
+    ):
         require(name, is_whole(name, 1), "a whole number from 1 up")
     for name in ("SEED", "THREADS"):
         require(name, is_whole(name, 0), "a whole number from 0 up")

@@ -1,4 +1,7 @@
-"""Fixtures: a tiny fictitious composite, the real one where it is at hand, and the command run in this process."""
+"""Fixtures: a tiny fictitious composite, the real one where it is at hand, and the command run in
+this process.
+"""
+
 import csv
 import json
 import re
@@ -19,7 +22,7 @@ torch.set_num_threads(1)  # threads cost more than they bring at these sizes
 
 @pytest.fixture(scope="session")
 def real_datasets(tmp_path_factory):
-    """The real composite's datasets folder; tests that ask for it are skipped where it is absent."""
+    """The real composite's datasets folder; where it is absent, the test is skipped."""
     archive = ROOT.parent / "shared" / "data" / "composite.tar.xz"
     if not archive.exists():
         pytest.skip("the real composite (../shared/data/composite.tar.xz) is not at hand")
@@ -31,13 +34,25 @@ def real_datasets(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def reference():
-    return {path.stem: json.loads(path.read_text()) for path in (ROOT / "tests" / "reference").glob("*.json")}
+    return {
+        path.stem: json.loads(path.read_text())
+        for path in (ROOT / "tests" / "reference").glob("*.json")
+    }
 
 
 SAMPLES = [  # subject, clip, label: two subjects of each database
-    ("sub01", "EP01_01", 0), ("sub01", "EP01_02", 1), ("sub01", "EP01_03", 2), ("sub02", "EP02_01f", 0),
-    ("s01", "s01_ne_01", 0), ("s01", "s01_po_01", 1), ("s02", "s02_sur_01", 2), ("s02", "s02_ne_01", 0),
-    ("006", "006_1_2", 0), ("006", "006_1_3", 2), ("007", "007_3_1", 1), ("007", "007_3_2", 2),
+    ("sub01", "EP01_01", 0),
+    ("sub01", "EP01_02", 1),
+    ("sub01", "EP01_03", 2),
+    ("sub02", "EP02_01f", 0),
+    ("s01", "s01_ne_01", 0),
+    ("s01", "s01_po_01", 1),
+    ("s02", "s02_sur_01", 2),
+    ("s02", "s02_ne_01", 0),
+    ("006", "006_1_2", 0),
+    ("006", "006_1_3", 2),
+    ("007", "007_3_1", 1),
+    ("007", "007_3_2", 2),
 ]
 
 
@@ -49,7 +64,7 @@ def write_png(path, image):
 def tiny_flow(number, label):
     """A flow image that shows its label: one corner bright in one channel."""
     image = np.random.default_rng(number).integers(0, 60, (28, 28, 3)).astype(np.uint8)
-    image[4:12, 4 + 6 * label:12 + 6 * label, label] = 250
+    image[4:12, 4 + 6 * label : 12 + 6 * label, label] = 250
     return image
 
 
@@ -66,9 +81,13 @@ def make_datasets(root, layout="flat", index=True, space=" "):
     if index:
         with open(root / INDEX_NAME, "w", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(["dataset", "sub", "filename_o", "label", "apex", "imagename", "sub_filename"])
+            writer.writerow(
+                ["dataset", "sub", "filename_o", "label", "apex", "imagename", "sub_filename"]
+            )
             for subject, clip, label in SAMPLES:
-                database = "casme2" if subject[:3] == "sub" else "smic" if subject[0] == "s" else "samm"
+                database = (
+                    "casme2" if subject[:3] == "sub" else "smic" if subject[0] == "s" else "samm"
+                )
                 writer.writerow([database, subject, clip, label, "", "", ""])
     return root
 
@@ -78,13 +97,27 @@ def tiny(tmp_path):
     return make_datasets(tmp_path / "datasets")
 
 
-SMALL = ["--dim", "8", "--heads", "2", "--block_repeats", "1,1,1", "--epochs", "3", "--batch_size", "8",
-         "--learning_rate", "1e-3"]
+SMALL = [
+    "--dim",
+    "8",
+    "--heads",
+    "2",
+    "--block_repeats",
+    "1,1,1",
+    "--epochs",
+    "3",
+    "--batch_size",
+    "8",
+    "--learning_rate",
+    "1e-3",
+]
 
 
 @pytest.fixture
 def command(tmp_path, capsys, monkeypatch):
-    """command(*arguments) runs main_HTNet.py in tmp_path -> (exit status, standard output, standard error)."""
+    """command(*arguments) runs main_HTNet.py in tmp_path -> (exit status, standard output, standard
+    error).
+    """
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
@@ -100,5 +133,7 @@ def command(tmp_path, capsys, monkeypatch):
 
 def rows(output, choice):
     """{group: (UF1, UAR)} of a choice's rows in the printed table."""
-    found = re.findall(rf"\| {choice} \| ([\w ]+) \| \d+ \| \d+ \| ([\d.]+) \| [\d.-]+ \| ([\d.]+) \|", output)
+    found = re.findall(
+        rf"\| {choice} \| ([\w ]+) \| \d+ \| \d+ \| ([\d.]+) \| [\d.-]+ \| ([\d.]+) \|", output
+    )
     return {group: (uf1, uar) for group, uf1, uar in found}

@@ -1,4 +1,5 @@
 """The measuring commands, run at sizes at which their numbers mean nothing."""
+
 import re
 import subprocess
 import sys
@@ -9,17 +10,26 @@ from conftest import ROOT
 
 
 def run(*arguments):
-    finished = subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True)
+    finished = subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True
+    )
     return finished.returncode, finished.stdout, finished.stderr
 
 
 def test_gpu_benchmark_on_a_cpu():
-    status, output, error = run("benchmarks.gpu", "--device", "cpu", "--dim", "4", "--epochs", "4", "--size", "64")
+    status, output, error = run(
+        "benchmarks.gpu", "--device", "cpu", "--dim", "4", "--epochs", "4", "--size", "64"
+    )
     assert status == 0, error
     rows = re.findall(r"^\| ([^|]+) \| ([\d.]+) \| ([\d.]+) x \| \d+% \|", output, re.MULTILINE)
     assert [row[0] for row in rows] == [
-        "plain loop, as released", "kernel by kernel, tf32", "graph, tf32", "graph, tf32, keeping the best epoch",
-        "graph, float32", "graph, bf16"]
+        "plain loop, as released",
+        "kernel by kernel, tf32",
+        "graph, tf32",
+        "graph, tf32, keeping the best epoch",
+        "graph, float32",
+        "graph, bf16",
+    ]
     losses = dict(re.findall(r"^\| (float32|tf32|bf16) \| ([\d.]+) \|", output, re.MULTILINE))
     assert losses["float32"] == losses["tf32"] != losses["bf16"]
     assert "Self CPU time total" in output

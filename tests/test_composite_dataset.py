@@ -1,4 +1,5 @@
 """Reading the released layouts, and a sentence for everything that can be wrong with them."""
+
 import shutil
 
 import cv2
@@ -24,13 +25,25 @@ from support.files import BadInput, read_image
 NAMES = sorted(f"{subject}_{clip}" for subject, clip, _ in SAMPLES)
 
 
-@pytest.mark.parametrize("layout, index, space", [("flat", True, " "), ("flat", True, ""), ("combined", True, " "),
-                                                  ("tree", True, ""), ("tree", False, " ")])
+@pytest.mark.parametrize(
+    "layout, index, space",
+    [
+        ("flat", True, " "),
+        ("flat", True, ""),
+        ("combined", True, " "),
+        ("tree", True, ""),
+        ("tree", False, " "),
+    ],
+)
 def test_every_layout_gives_the_same_composite(tmp_path, layout, index, space):
-    composite = load_composite(make_datasets(tmp_path / "datasets with ümlaut", layout, index, space))
+    composite = load_composite(
+        make_datasets(tmp_path / "datasets with ümlaut", layout, index, space)
+    )
     assert composite.names.tolist() == NAMES
     for i, name in enumerate(composite.names):
-        number = next(k for k, (subject, clip, _) in enumerate(SAMPLES) if f"{subject}_{clip}" == name)
+        number = next(
+            k for k, (subject, clip, _) in enumerate(SAMPLES) if f"{subject}_{clip}" == name
+        )
         subject, _, label = SAMPLES[number]
         assert (composite.subjects[i], composite.labels[i]) == (subject, label)
         assert composite.databases[i] == {"su": "casme2", "s0": "smic", "00": "samm"}[subject[:2]]
@@ -57,28 +70,62 @@ def edit_index(root, change):
 
 
 def first_flow(root):
-    return next(path for path in sorted((root / FLOW_FOLDER).iterdir()) if path.name.startswith("006_006_1_2"))
+    return next(
+        path
+        for path in sorted((root / FLOW_FOLDER).iterdir())
+        if path.name.startswith("006_006_1_2")
+    )
 
 
-@pytest.mark.parametrize("damage, words", [
-    (lambda root: (root / INDEX_NAME).unlink(), [INDEX_NAME, "missing"]),
-    (lambda root: first_flow(root).unlink(), ["006_006_1_2", "no flow image"]),
-    (lambda root: first_flow(root).write_text("text"), ["006_006_1_2", "not a readable image"]),
-    (lambda root: first_flow(root).write_bytes(first_flow(root).read_bytes()[:300]), ["006_006_1_2", "truncated"]),
-    (lambda root: first_flow(root).write_bytes(b""), ["006_006_1_2", "not a readable image"]),
-    (lambda root: write_png(first_flow(root), np.zeros((27, 28, 3), np.uint8)), ["006_006_1_2", "27x28"]),
-    (lambda root: write_png(first_flow(root), np.zeros((28, 28), np.uint8)), ["006_006_1_2", "28x28"]),
-    (lambda root: write_png(first_flow(root), np.zeros((28, 28, 3), np.uint16)), ["006_006_1_2", "uint16"]),
-    (lambda root: write_png(root / FLOW_FOLDER / "006_006_1_2.png", tiny_flow(0, 0)), ["006_006_1_2", "twice"]),
-    (lambda root: write_png(root / FLOW_FOLDER / "006_006_9_9 .png", tiny_flow(0, 0)), ["006_006_9_9", "no row"]),
-    (lambda root: edit_index(root, lambda t: pd.concat([t, t[:1]])), ["sub01_EP01_01", "listed twice"]),
-    (lambda root: edit_index(root, lambda t: t.replace({"label": {"2": "3"}})), ["sub01_EP01_03", "'3'"]),
-    (lambda root: edit_index(root, lambda t: t.drop(columns="sub")), [INDEX_NAME, "'sub'"]),
-    (lambda root: edit_index(root, lambda t: t.replace({"dataset": {"samm": "sam"}})), ["006_006_1_2", "'sam'"]),
-    (lambda root: edit_index(root, lambda t: t[:0]), [INDEX_NAME]),
-    (lambda root: (root / INDEX_NAME).write_text(""), [INDEX_NAME, "CSV"]),
-    (lambda root: shutil.rmtree(root / FLOW_FOLDER), ["no flow images"]),
-])
+@pytest.mark.parametrize(
+    "damage, words",
+    [
+        (lambda root: (root / INDEX_NAME).unlink(), [INDEX_NAME, "missing"]),
+        (lambda root: first_flow(root).unlink(), ["006_006_1_2", "no flow image"]),
+        (lambda root: first_flow(root).write_text("text"), ["006_006_1_2", "not a readable image"]),
+        (
+            lambda root: first_flow(root).write_bytes(first_flow(root).read_bytes()[:300]),
+            ["006_006_1_2", "truncated"],
+        ),
+        (lambda root: first_flow(root).write_bytes(b""), ["006_006_1_2", "not a readable image"]),
+        (
+            lambda root: write_png(first_flow(root), np.zeros((27, 28, 3), np.uint8)),
+            ["006_006_1_2", "27x28"],
+        ),
+        (
+            lambda root: write_png(first_flow(root), np.zeros((28, 28), np.uint8)),
+            ["006_006_1_2", "28x28"],
+        ),
+        (
+            lambda root: write_png(first_flow(root), np.zeros((28, 28, 3), np.uint16)),
+            ["006_006_1_2", "uint16"],
+        ),
+        (
+            lambda root: write_png(root / FLOW_FOLDER / "006_006_1_2.png", tiny_flow(0, 0)),
+            ["006_006_1_2", "twice"],
+        ),
+        (
+            lambda root: write_png(root / FLOW_FOLDER / "006_006_9_9 .png", tiny_flow(0, 0)),
+            ["006_006_9_9", "no row"],
+        ),
+        (
+            lambda root: edit_index(root, lambda t: pd.concat([t, t[:1]])),
+            ["sub01_EP01_01", "listed twice"],
+        ),
+        (
+            lambda root: edit_index(root, lambda t: t.replace({"label": {"2": "3"}})),
+            ["sub01_EP01_03", "'3'"],
+        ),
+        (lambda root: edit_index(root, lambda t: t.drop(columns="sub")), [INDEX_NAME, "'sub'"]),
+        (
+            lambda root: edit_index(root, lambda t: t.replace({"dataset": {"samm": "sam"}})),
+            ["006_006_1_2", "'sam'"],
+        ),
+        (lambda root: edit_index(root, lambda t: t[:0]), [INDEX_NAME]),
+        (lambda root: (root / INDEX_NAME).write_text(""), [INDEX_NAME, "CSV"]),
+        (lambda root: shutil.rmtree(root / FLOW_FOLDER), ["no flow images"]),
+    ],
+)
 def test_what_is_wrong_is_named(tiny, damage, words):
     damage(tiny)
     with pytest.raises(BadInput) as error:
@@ -92,18 +139,45 @@ def move(root, source, target):
     source.rename(target)
 
 
-@pytest.mark.parametrize("damage, words", [
-    (lambda root: move(root, "s01/u_test/0/*", "s01/u_test/3/s01_s01_ne_01 .png"), ["3", "class folder"]),
-    (lambda root: move(root, "s01/u_test/0/*", "s02/u_test/0/s01_s01_ne_01 .png"), ["s02", "s01_s01_ne_01"]),
-    (lambda root: move(root, "s01/u_train/0/sub01*", "s01/u_train/1/sub01_EP01_01 .png"), ["u_train", "sub01_EP01_01"]),
-    (lambda root: next((root / FLOW_TREE).glob("s01/u_train/0/sub01*")).unlink(), ["u_train", "sub01_EP01_01"]),
-    (lambda root: write_png(next((root / FLOW_TREE).glob("s01/u_train/0/sub01*")), tiny_flow(50, 0)),
-     ["u_train", "not the copy"]),
-    (lambda root: write_png(root / FLOW_TREE / "s01/u_test/1/s01_s01_ne_01 .png", tiny_flow(0, 0)),
-     ["s01_s01_ne_01", "0"]),
-    (lambda root: edit_index(root, lambda t: t.assign(label=["1"] + t["label"].tolist()[1:])),
-     ["sub01_EP01_01", "label 1"]),
-])
+@pytest.mark.parametrize(
+    "damage, words",
+    [
+        (
+            lambda root: move(root, "s01/u_test/0/*", "s01/u_test/3/s01_s01_ne_01 .png"),
+            ["3", "class folder"],
+        ),
+        (
+            lambda root: move(root, "s01/u_test/0/*", "s02/u_test/0/s01_s01_ne_01 .png"),
+            ["s02", "s01_s01_ne_01"],
+        ),
+        (
+            lambda root: move(root, "s01/u_train/0/sub01*", "s01/u_train/1/sub01_EP01_01 .png"),
+            ["u_train", "sub01_EP01_01"],
+        ),
+        (
+            lambda root: next((root / FLOW_TREE).glob("s01/u_train/0/sub01*")).unlink(),
+            ["u_train", "sub01_EP01_01"],
+        ),
+        (
+            lambda root: write_png(
+                next((root / FLOW_TREE).glob("s01/u_train/0/sub01*")), tiny_flow(50, 0)
+            ),
+            ["u_train", "not the copy"],
+        ),
+        (
+            lambda root: write_png(
+                root / FLOW_TREE / "s01/u_test/1/s01_s01_ne_01 .png", tiny_flow(0, 0)
+            ),
+            ["s01_s01_ne_01", "0"],
+        ),
+        (
+            lambda root: edit_index(
+                root, lambda t: t.assign(label=["1"] + t["label"].tolist()[1:])
+            ),
+            ["sub01_EP01_01", "label 1"],
+        ),
+    ],
+)
 def test_contradictions_of_the_tree_are_named(tmp_path, damage, words):
     root = make_datasets(tmp_path / "datasets", "tree")
     damage(root)
@@ -124,12 +198,16 @@ def test_a_face_that_the_index_names_must_be_there(tiny):
 
 
 def test_faces_without_an_index(tmp_path):
-    """SMIC's faces are called s1 where the flow images are called s01; unlisted .png files there are flow images."""
+    """SMIC's faces are called s1 where the flow images are called s01; unlisted .png files there
+    are flow images.
+    """
     root = make_datasets(tmp_path / "datasets", "tree", index=False)
     (root / FACE_FOLDER).mkdir()
     for name in ("s01_s1_ne_01.jpg", "006_006_1_2.jpg", "sub01_EP01_01 .png"):
         cv2.imwrite(str(root / FACE_FOLDER / name), np.zeros((224, 224, 3), np.uint8))
-    faces = {name: face and face.name for name, face in zip(NAMES, load_composite(root).faces) if face}
+    faces = {
+        name: face and face.name for name, face in zip(NAMES, load_composite(root).faces) if face
+    }
     assert faces == {"s01_s01_ne_01": "s01_s1_ne_01.jpg", "006_006_1_2": "006_006_1_2.jpg"}
 
 
@@ -154,11 +232,15 @@ def test_the_real_composite(real_datasets):
     assert table.loc["total"].tolist() == [68, 442, 250, 109, 83]
     assert all(face is not None and face.exists() for face in composite.faces)
     assert (composite.flows.min((1, 2)) == 0).all() and (composite.flows.max((1, 2)) == 255).all()
-    by_fold = {fold.subject: (fold.train, fold.test) for fold in split_subjects(composite, (2, 1, 0))}
+    by_fold = {
+        fold.subject: (fold.train, fold.test) for fold in split_subjects(composite, (2, 1, 0))
+    }
     for subject in by_fold:  # the folds are the tree's
         for part, indices in zip(("u_train", "u_test"), by_fold[subject]):
-            tree = {(path.stem.strip(), int(path.parent.name))
-                    for path in (real_datasets / FLOW_TREE / subject / part).glob("*/*.png")}
+            tree = {
+                (path.stem.strip(), int(path.parent.name))
+                for path in (real_datasets / FLOW_TREE / subject / part).glob("*/*.png")
+            }
             assert tree == set(zip(composite.names[indices], composite.labels[indices]))
 
 
@@ -175,7 +257,7 @@ def test_the_real_layouts_agree(real_datasets, tmp_path):
             np.testing.assert_array_equal(getattr(part, field), getattr(whole, field))
 
 
-@given(st.integers(0, 2 ** 32 - 1))
+@given(st.integers(0, 2**32 - 1))
 def test_normalized_maps_have_median_zero_and_deviation_one(seed):
     flows = np.random.default_rng(seed).integers(0, 256, (3, 28, 28, 3)).astype(np.uint8)
     flows[1, :, :, 2] = 7  # a map of one value
@@ -186,4 +268,6 @@ def test_normalized_maps_have_median_zero_and_deviation_one(seed):
     deviations[1, 2] += 1
     np.testing.assert_allclose(deviations, 1, atol=1e-5)
     # all that is lost is each map's offset and scale
-    np.testing.assert_allclose(np.corrcoef(maps[0, :, :, 0].ravel(), flows[0, :, :, 0].ravel())[0, 1], 1)
+    np.testing.assert_allclose(
+        np.corrcoef(maps[0, :, :, 0].ravel(), flows[0, :, :, 0].ravel())[0, 1], 1
+    )

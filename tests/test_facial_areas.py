@@ -1,4 +1,5 @@
 """Landmarks, centres, mosaics, and the file of centres."""
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from facial_areas import (
     find_centres,
     read_centres,
 )
-from report import draw_areas
+from pictures import draw_areas
 from support.files import BadInput
 
 RELEASED = ROOT.parent / "shared" / "data" / "released_area_centres.csv"
@@ -29,17 +30,27 @@ def test_centres_are_row_col_truncated_and_clamped():
     assert area_centres(landmarks, (448, 224)).tolist() == [[7, 10], [7, 20], [11, 10], [7, 21]]
 
 
-@given(st.lists(st.tuples(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4)), min_size=5, max_size=5),
-       st.tuples(st.integers(1, 4000), st.integers(1, 4000)), st.integers(0, 2 ** 31))
+@given(
+    st.lists(st.tuples(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4)), min_size=5, max_size=5),
+    st.tuples(st.integers(1, 4000), st.integers(1, 4000)),
+    st.integers(0, 2**31),
+)
 def test_any_landmarks_give_a_mosaic_of_four_crops(landmarks, size, seed):
     centres = area_centres(landmarks, size)
     assert centres.shape == (4, 2) and centres.min() >= 7 and centres.max() <= 21
     flow = np.random.default_rng(seed).integers(0, 256, (28, 28, 3)).astype(np.uint8)
     mosaic = crop_areas(flow, centres)
     assert mosaic.shape == flow.shape and mosaic.dtype == flow.dtype
-    places = [(0, 0), (14, 0), (0, 14), (14, 14)]  # left eye, right eye, left lip, right lip: (row, col) in the mosaic
+    places = [
+        (0, 0),
+        (14, 0),
+        (0, 14),
+        (14, 14),
+    ]  # left eye, right eye, left lip, right lip: (row, col) in the mosaic
     for (row, col), (top, left) in zip(centres, places):
-        np.testing.assert_array_equal(mosaic[top:top + 14, left:left + 14], flow[row - 7:row + 7, col - 7:col + 7])
+        np.testing.assert_array_equal(
+            mosaic[top : top + 14, left : left + 14], flow[row - 7 : row + 7, col - 7 : col + 7]
+        )
 
 
 @pytest.mark.parametrize("centres", [np.full((4, 2), 6), np.full((4, 2), 22), np.full((3, 2), 10)])
@@ -78,24 +89,46 @@ def test_faces_that_are_not_found_are_named_and_not_looked_for_again(tiny):
     assert any("No face found by dlib" in line and composite.names[0] in line for line in lines)
     assert any("No face image" in line and composite.names[2] in line for line in lines)
     table = pd.read_csv(tiny / "facial_areas.csv")
-    assert table["name"].tolist() == composite.names[:2].tolist() and set(table["source"]) == {"mean"}
+    assert table["name"].tolist() == composite.names[:2].tolist() and set(table["source"]) == {
+        "mean"
+    }
     face.unlink()  # would now be an error if it were read again
     again, found = find_centres(composite, tiny / "facial_areas.csv", lines.append)
     assert (again == centres).all() and found.empty
 
 
-@pytest.mark.parametrize("text, words", [
-    ("name\nx", "left_eye_row"), ("", "CSV"),
-    ("name,left_eye_row,left_eye_col,right_eye_row,right_eye_col,left_lip_row,left_lip_col,right_lip_row,right_lip_col\n"
-     "a,7,7,7,7,7,7,7,22", "7 to 21"),
-    ("name,left_eye_row,left_eye_col,right_eye_row,right_eye_col,left_lip_row,left_lip_col,right_lip_row,right_lip_col\n"
-     "a,7,7,7,7,7,7,7,7.5", "whole numbers"),
-    ("name,left_eye_row,left_eye_col,right_eye_row,right_eye_col,left_lip_row,left_lip_col,right_lip_row,right_lip_col\n"
-     "a,7,7,7,7,7,7,7,\n", "whole numbers"),
-    ("name,left_eye_row,left_eye_col,right_eye_row,right_eye_col,left_lip_row,left_lip_col,right_lip_row,right_lip_col\n"
-     "a,7,7,7,7,7,7,7,7\nb,7,7,7,7,7,7,7,inf", "of b must be whole numbers"),
-    ("name,left_eye_row,left_eye_col,right_eye_row,right_eye_col,left_lip_row,left_lip_col,right_lip_row,right_lip_col\n"
-     "a,7,7,7,7,7,7,7,7\na,7,7,7,7,7,7,7,7", "twice")])
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("name\nx", "left_eye_row"),
+        ("", "CSV"),
+        (
+            "name,left_eye_row,left_eye_col,right_eye_row,right_eye_col,left_lip_row,left_lip_col,right_lip_row,right_lip_col\n"
+            "a,7,7,7,7,7,7,7,22",
+            "7 to 21",
+        ),
+        (
+            "name,left_eye_row,left_eye_col,right_eye_row,right_eye_col,left_lip_row,left_lip_col,right_lip_row,right_lip_col\n"
+            "a,7,7,7,7,7,7,7,7.5",
+            "whole numbers",
+        ),
+        (
+            "name,left_eye_row,left_eye_col,right_eye_row,right_eye_col,left_lip_row,left_lip_col,right_lip_row,right_lip_col\n"
+            "a,7,7,7,7,7,7,7,\n",
+            "whole numbers",
+        ),
+        (
+            "name,left_eye_row,left_eye_col,right_eye_row,right_eye_col,left_lip_row,left_lip_col,right_lip_row,right_lip_col\n"
+            "a,7,7,7,7,7,7,7,7\nb,7,7,7,7,7,7,7,inf",
+            "of b must be whole numbers",
+        ),
+        (
+            "name,left_eye_row,left_eye_col,right_eye_row,right_eye_col,left_lip_row,left_lip_col,right_lip_row,right_lip_col\n"
+            "a,7,7,7,7,7,7,7,7\na,7,7,7,7,7,7,7,7",
+            "twice",
+        ),
+    ],
+)
 def test_a_wrong_file_of_centres_is_named(tmp_path, text, words):
     (tmp_path / "facial_areas.csv").write_text(text)
     with pytest.raises(BadInput, match=words) as error:
@@ -129,5 +162,10 @@ def test_released_centres_are_used_as_they_are(real_datasets, tmp_path):
     path = tmp_path / "facial_areas.csv"
     path.write_bytes(RELEASED.read_bytes())
     centres, _ = find_centres(composite, path)
-    assert centres[composite.names.tolist().index("sub01_EP02_01f")].tolist() == [[9, 11], [10, 21], [21, 10], [20, 21]]
+    assert centres[composite.names.tolist().index("sub01_EP02_01f")].tolist() == [
+        [9, 11],
+        [10, 21],
+        [21, 10],
+        [20, 21],
+    ]
     assert path.read_bytes() == RELEASED.read_bytes()

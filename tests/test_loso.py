@@ -1,4 +1,5 @@
 """Folds and the training of one."""
+
 import numpy as np
 import pytest
 import torch
@@ -17,14 +18,23 @@ OPTIONS = dict(epochs=4, batch_size=5, learning_rate=1e-3)
 
 def small_model(dtype=torch.float32):
     torch.manual_seed(0)
-    return HTNet(image_size=28, patch_size=7, num_classes=3, dim=8, heads=2, num_hierarchies=3,
-                 block_repeats=1).to(dtype)
+    return HTNet(
+        image_size=28,
+        patch_size=7,
+        num_classes=3,
+        dim=8,
+        heads=2,
+        num_hierarchies=3,
+        block_repeats=1,
+    ).to(dtype)
 
 
 def data(n, seed=0, dtype=torch.float32):
     generator = torch.Generator().manual_seed(seed)
-    return (torch.rand(n, 3, 28, 28, generator=generator, dtype=dtype) * 255,
-            torch.randint(0, 3, (n,), generator=generator))
+    return (
+        torch.rand(n, 3, 28, 28, generator=generator, dtype=dtype) * 255,
+        torch.randint(0, 3, (n,), generator=generator),
+    )
 
 
 def test_folds_leave_one_subject_out_and_go_by_class(tiny):
@@ -39,20 +49,35 @@ def test_folds_leave_one_subject_out_and_go_by_class(tiny):
         labels = composite.labels[train]
         assert labels.tolist() == sorted(labels, reverse=True)
         for label in range(3):  # by name within a class
-            assert composite.names[train][labels == label].tolist() == sorted(composite.names[train][labels == label])
+            assert composite.names[train][labels == label].tolist() == sorted(
+                composite.names[train][labels == label]
+            )
     ascending = split_subjects(composite, (0, 1, 2))[0]
     assert composite.labels[ascending.train].tolist() == sorted(composite.labels[folds[0].train])
 
 
 def test_seeds_depend_on_run_and_subject():
-    assert len({derive_seed(seed, subject) for seed in range(20) for subject in ("sub01", "s01", "006")}) == 60
+    assert (
+        len(
+            {
+                derive_seed(seed, subject)
+                for seed in range(20)
+                for subject in ("sub01", "s01", "006")
+            }
+        )
+        == 60
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_training_is_the_plain_loop(dtype):
     (inputs, labels), (test_inputs, test_labels) = data(12, dtype=dtype), data(3, 1, dtype)
     result = train_fold(small_model(dtype), inputs, labels, test_inputs, test_labels, **OPTIONS)
-    assert result.logits.shape == (4, 3, 3) and result.losses.shape == (4,) and result.logits.dtype == dtype
+    assert (
+        result.logits.shape == (4, 3, 3)
+        and result.losses.shape == (4,)
+        and result.logits.dtype == dtype
+    )
     model = small_model(dtype)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     states = []
@@ -60,18 +85,21 @@ def test_training_is_the_plain_loop(dtype):
         total = 0
         for start in (0, 5, 10):
             optimizer.zero_grad()
-            loss = F.cross_entropy(model(inputs[start:start + 5]), labels[start:start + 5])
+            loss = F.cross_entropy(model(inputs[start : start + 5]), labels[start : start + 5])
             loss.backward()
             optimizer.step()
-            total += loss.item() * len(labels[start:start + 5])
+            total += loss.item() * len(labels[start : start + 5])
         states.append({name: value.clone() for name, value in model.state_dict().items()})
-        tolerance = dict(atol=1e-4, rtol=1e-4) if dtype == torch.float32 else dict(atol=1e-9, rtol=1e-9)
+        tolerance = (
+            dict(atol=1e-4, rtol=1e-4) if dtype == torch.float32 else dict(atol=1e-9, rtol=1e-9)
+        )
         torch.testing.assert_close(result.logits[epoch], model(test_inputs).detach(), **tolerance)
         assert result.losses[epoch].item() == pytest.approx(total / 12, rel=1e-4)
     correct = (result.logits.argmax(-1) == test_labels).sum(1)
     assert result.epoch == max(epoch for epoch in range(4) if correct[epoch] == correct.max())
     for name, value in states[result.epoch].items() if dtype == torch.float64 else ():
-        # (in float32, Adam turns the rounding of a zero gradient, the last level's position scalar's, into steps)
+        # (in float32, Adam turns the rounding of a zero gradient, the last level's position
+        # scalar's, into steps)
         torch.testing.assert_close(result.state[name], value, **tolerance)
 
 
@@ -97,7 +125,9 @@ def test_keep(network):
 
 
 def emulate_graph(work, stream):
-    """What `cuda_graphs.record` does, without a GPU: every call leaves its results in the tensors of the first."""
+    """What `cuda_graphs.record` does, without a GPU: every call leaves its results in the tensors
+    of the first.
+    """
     outputs = []
 
     def replay():
@@ -115,10 +145,26 @@ def test_recorded_epochs_change_nothing(monkeypatch, keep):
     (inputs, labels), (test_inputs, test_labels) = data(12), data(3, 1)
     options = OPTIONS | dict(epochs=loso.EAGER_EPOCHS + 22, keep=keep)
     plain_losses, recorded_losses = [], []
-    plain = train_fold(small_model(), inputs, labels, test_inputs, test_labels, on_epoch=plain_losses.append, **options)
+    plain = train_fold(
+        small_model(),
+        inputs,
+        labels,
+        test_inputs,
+        test_labels,
+        on_epoch=plain_losses.append,
+        **options,
+    )
     monkeypatch.setattr(cuda_graphs, "record", emulate_graph)
-    result = train_fold(small_model(), inputs, labels, test_inputs, test_labels, record=True,
-                        on_epoch=recorded_losses.append, **options)
+    result = train_fold(
+        small_model(),
+        inputs,
+        labels,
+        test_inputs,
+        test_labels,
+        record=True,
+        on_epoch=recorded_losses.append,
+        **options,
+    )
     assert torch.equal(result.logits, plain.logits) and torch.equal(result.losses, plain.losses)
     assert recorded_losses == plain_losses == plain.losses.tolist() and result.epoch == plain.epoch
     for name, value in (plain.state or {}).items():
@@ -128,28 +174,54 @@ def test_recorded_epochs_change_nothing(monkeypatch, keep):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is at hand")
 @pytest.mark.parametrize("precision, tolerance", [("float32", 1e-3), ("bf16", 0.1)])
 @pytest.mark.parametrize("keep, shuffled", [("best", False), ("last", True)])
-def test_cuda_graphs_give_what_a_cpu_and_single_kernels_give(monkeypatch, precision, tolerance, keep, shuffled):
+def test_cuda_graphs_give_what_a_cpu_and_single_kernels_give(
+    monkeypatch, precision, tolerance, keep, shuffled
+):
     (inputs, labels), (test_inputs, test_labels) = data(12), data(3, 1)
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
 
     def train(model, precision, record=False):
         shuffle = torch.Generator().manual_seed(3) if shuffled else None
-        return train_fold(model, inputs, labels, test_inputs, test_labels, precision=precision, shuffle=shuffle,
-                          record=record, **OPTIONS | dict(epochs=25, keep=keep))
+        return train_fold(
+            model,
+            inputs,
+            labels,
+            test_inputs,
+            test_labels,
+            precision=precision,
+            shuffle=shuffle,
+            record=record,
+            **OPTIONS | dict(epochs=25, keep=keep),
+        )
 
     on_cpu, by_kernel = train(small_model(), "float32"), train(small_model().cuda(), precision)
     on_gpu = train(small_model().cuda(), precision, record=True)
-    assert on_gpu.logits.device.type == "cpu" and all(value.device.type == "cpu" for value in on_gpu.state.values())
+    assert on_gpu.logits.device.type == "cpu" and all(
+        value.device.type == "cpu" for value in on_gpu.state.values()
+    )
     for other in (on_cpu, by_kernel):
-        torch.testing.assert_close(on_gpu.losses[:10], other.losses[:10], atol=tolerance, rtol=tolerance)
+        torch.testing.assert_close(
+            on_gpu.losses[:10], other.losses[:10], atol=tolerance, rtol=tolerance
+        )
 
 
 def test_shuffling_draws_an_order_for_every_epoch():
     """Against the plain loop on the same orders."""
-    (inputs, labels), (test_inputs, test_labels) = data(12, dtype=torch.float64), data(3, 1, torch.float64)
-    result = train_fold(small_model(torch.float64), inputs, labels, test_inputs, test_labels, keep="none",
-                        shuffle=torch.Generator().manual_seed(5), **OPTIONS)
+    (inputs, labels), (test_inputs, test_labels) = (
+        data(12, dtype=torch.float64),
+        data(3, 1, torch.float64),
+    )
+    result = train_fold(
+        small_model(torch.float64),
+        inputs,
+        labels,
+        test_inputs,
+        test_labels,
+        keep="none",
+        shuffle=torch.Generator().manual_seed(5),
+        **OPTIONS,
+    )
     model, orders = small_model(torch.float64), torch.Generator().manual_seed(5)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     for epoch in range(4):
@@ -157,16 +229,26 @@ def test_shuffling_draws_an_order_for_every_epoch():
             optimizer.zero_grad()
             F.cross_entropy(model(inputs[batch]), labels[batch]).backward()
             optimizer.step()
-        torch.testing.assert_close(result.logits[epoch], model(test_inputs).detach(), atol=1e-9, rtol=1e-9)
+        torch.testing.assert_close(
+            result.logits[epoch], model(test_inputs).detach(), atol=1e-9, rtol=1e-9
+        )
 
 
 def test_bf16_is_near_float32_and_not_it():
     (inputs, labels), (test_inputs, test_labels) = data(12), data(3, 1)
-    results = {precision: train_fold(small_model(), inputs, labels, test_inputs, test_labels, precision=precision,
-                                     **OPTIONS) for precision in ("float32", "tf32", "bf16")}
-    assert torch.equal(results["float32"].logits, results["tf32"].logits)  # on a CPU, TF32 is float32
+    results = {
+        precision: train_fold(
+            small_model(), inputs, labels, test_inputs, test_labels, precision=precision, **OPTIONS
+        )
+        for precision in ("float32", "tf32", "bf16")
+    }
+    assert torch.equal(
+        results["float32"].logits, results["tf32"].logits
+    )  # on a CPU, TF32 is float32
     assert not torch.equal(results["float32"].logits, results["bf16"].logits)
-    torch.testing.assert_close(results["bf16"].losses, results["float32"].losses, atol=0.05, rtol=0.05)
+    torch.testing.assert_close(
+        results["bf16"].losses, results["float32"].losses, atol=0.05, rtol=0.05
+    )
     assert results["bf16"].logits.dtype == torch.float32
     assert all(value.dtype == torch.float32 for value in results["bf16"].state.values())
 
@@ -184,9 +266,26 @@ def test_a_real_fold_learns(real_datasets):
     fold = split_subjects(composite, (2, 1, 0))[0]
     train, test = fold.train, fold.test
     torch.manual_seed(0)
-    model = HTNet(image_size=28, patch_size=7, num_classes=3, dim=24, heads=3, num_hierarchies=3,
-                  block_repeats=(1, 1, 2))
+    model = HTNet(
+        image_size=28,
+        patch_size=7,
+        num_classes=3,
+        dim=24,
+        heads=3,
+        num_hierarchies=3,
+        block_repeats=(1, 1, 2),
+    )
     losses = []
-    train_fold(model, inputs[train], labels[train], inputs[test], labels[test], epochs=12, batch_size=64,
-               learning_rate=5e-4, keep="none", on_epoch=losses.append)
+    train_fold(
+        model,
+        inputs[train],
+        labels[train],
+        inputs[test],
+        labels[test],
+        epochs=12,
+        batch_size=64,
+        learning_rate=5e-4,
+        keep="none",
+        on_epoch=losses.append,
+    )
     assert len(losses) == 12 and losses[-1] < 0.7 * losses[0]

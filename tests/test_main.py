@@ -1,4 +1,5 @@
 """The command, really run on tiny settings: train, evaluate, resume, refuse."""
+
 import json
 import os
 import re
@@ -24,18 +25,33 @@ def test_train_then_evaluate(tiny, command, model):
     status, output, _ = command("--train", "True", "--model", model, "--keep", "best", *SMALL)
     assert status == 0
     results = tiny.parent / "results" / model
-    expected = {"report.md", "predictions.csv", "settings.json", "confusion_matrices.png", "learning_curves.png",
-                "folds"}
-    assert {path.name for path in results.iterdir()} == expected | ({"facial_areas.png"} if model == "HTNet" else set())
+    expected = {
+        "report.md",
+        "predictions.csv",
+        "settings.json",
+        "confusion_matrices.png",
+        "learning_curves.png",
+        "folds",
+    }
+    assert {path.name for path in results.iterdir()} == expected | (
+        {"facial_areas.png"} if model == "HTNet" else set()
+    )
     for choice in ("last", "others", "best"):
         assert set(rows(output, choice)) == {"Full", "SMIC", "CASME II", "SAMM"}
         assert f"- `{choice}`: " in (results / "report.md").read_text()
     assert output.count("Subject ") == 6 and "6 subjects so far" in output
     assert "0.8603 | 0.8475" in output if model == "HTNet" else "0.7353 | 0.7605" in output
     table = pd.read_csv(results / "predictions.csv", dtype={"subject": str})
-    assert len(table) == 12 and table["last_epoch"].eq(3).all() and table["best_epoch"].between(1, 3).all()
+    assert (
+        len(table) == 12
+        and table["last_epoch"].eq(3).all()
+        and table["best_epoch"].between(1, 3).all()
+    )
     stored = json.loads((tiny.parent / "weights" / model / "settings.json").read_text())
-    assert stored == json.loads((results / "settings.json").read_text()) and stored["settings"]["EPOCHS"] == 3
+    assert (
+        stored == json.loads((results / "settings.json").read_text())
+        and stored["settings"]["EPOCHS"] == 3
+    )
 
     status, evaluated, _ = command("--train", "False", "--model", model, *SMALL)
     assert status == 0
@@ -46,7 +62,12 @@ def test_train_then_evaluate(tiny, command, model):
 
 def test_without_train_it_evaluates_and_says_so(tiny, command):
     status, output, error = command(*SMALL)
-    assert status == 2 and "evaluating" in output and "holds no weights" in error and ".pth is missing" in error
+    assert (
+        status == 2
+        and "evaluating" in output
+        and "holds no weights" in error
+        and ".pth is missing" in error
+    )
 
 
 def test_the_trainings_time_in_the_report(tiny, command):
@@ -55,7 +76,10 @@ def test_the_trainings_time_in_the_report(tiny, command):
         fold = dict(np.load(path))
         np.savez(path, **fold | {"seconds": 30_000.4})
     command("--train", "True", "--run", "long", *SMALL)
-    assert "training took 50:00:02 (h:mm:ss)" in (tiny.parent / "results" / "long" / "report.md").read_text()
+    assert (
+        "training took 50:00:02 (h:mm:ss)"
+        in (tiny.parent / "results" / "long" / "report.md").read_text()
+    )
 
 
 def test_keep_last_and_none(tiny, command):
@@ -74,8 +98,13 @@ def test_seeds_make_order_resuming_and_subsets_irrelevant(tiny, command):
     _, output, _ = command("--train", "True", "--run", "some", *SMALL)
     assert "2 of 6 folds were finished before" in output
     command("--train", "True", "--run", "other", "--seed", "2", *SMALL)
-    logits = {run: {path.name: np.load(path)["logits"] for path in (tiny.parent / "results" / run / "folds").iterdir()}
-              for run in ("all", "some", "other")}
+    logits = {
+        run: {
+            path.name: np.load(path)["logits"]
+            for path in (tiny.parent / "results" / run / "folds").iterdir()
+        }
+        for run in ("all", "some", "other")
+    }
     assert len(logits["all"]) == 6
     for name, value in logits["all"].items():
         np.testing.assert_array_equal(logits["some"][name], value)
@@ -84,8 +113,14 @@ def test_seeds_make_order_resuming_and_subsets_irrelevant(tiny, command):
 
 def launch(root, *arguments, launcher=(sys.executable,)):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([*launcher, ROOT / "main_HTNet.py", "--train", "True", "--threads", "1", *arguments],
-                            cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        [*launcher, ROOT / "main_HTNet.py", "--train", "True", "--threads", "1", *arguments],
+        cwd=root,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def test_resumes_after_a_kill(tiny, command):
@@ -93,7 +128,11 @@ def test_resumes_after_a_kill(tiny, command):
     process = launch(tiny.parent, *long)
     folder = tiny.parent / "results" / "HTNet" / "folds"
     deadline = time.monotonic() + 120
-    while process.poll() is None and not list(folder.glob("[!.]*.npz")) and time.monotonic() < deadline:
+    while (
+        process.poll() is None
+        and not list(folder.glob("[!.]*.npz"))
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -104,33 +143,61 @@ def test_resumes_after_a_kill(tiny, command):
     assert all((folder / name).stat().st_mtime_ns == changed for name, changed in finished.items())
     command("--train", "True", "--run", "uninterrupted", *long)
     for path in folder.glob("*.npz"):
-        np.testing.assert_array_equal(np.load(path)["logits"], np.load(
-            tiny.parent / "results" / "uninterrupted" / "folds" / path.name)["logits"])
+        np.testing.assert_array_equal(
+            np.load(path)["logits"],
+            np.load(tiny.parent / "results" / "uninterrupted" / "folds" / path.name)["logits"],
+        )
 
 
 def test_two_processes_give_what_one_gives(tiny, command):
     command("--train", "True", *SMALL)
-    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--")
+    torchrun = (
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "--",
+    )
     process = launch(tiny.parent, "--run", "two", *SMALL, launcher=torchrun)
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output
     assert output.count("| last | Full |") == 1
     for path in (tiny.parent / "results" / "HTNet" / "folds").glob("*.npz"):
-        np.testing.assert_array_equal(np.load(path)["logits"],
-                                      np.load(tiny.parent / "results" / "two" / "folds" / path.name)["logits"])
-    reports = [pd.read_csv(tiny.parent / "results" / run / "predictions.csv") for run in ("HTNet", "two")]
+        np.testing.assert_array_equal(
+            np.load(path)["logits"],
+            np.load(tiny.parent / "results" / "two" / "folds" / path.name)["logits"],
+        )
+    reports = [
+        pd.read_csv(tiny.parent / "results" / run / "predictions.csv") for run in ("HTNet", "two")
+    ]
     pd.testing.assert_frame_equal(*reports)
 
 
 def test_a_rank_that_dies_leaves_the_finished_folds(tiny, command):
     long = ["--run", "two", *SMALL, "--epochs", "80"]
-    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--")
+    torchrun = (
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "--",
+    )
     process = launch(tiny.parent, *long, launcher=torchrun)
     folder = tiny.parent / "results" / "two" / "folds"
     deadline = time.monotonic() + 120
-    while process.poll() is None and not list(folder.glob("[!.]*.npz")) and time.monotonic() < deadline:
+    while (
+        process.poll() is None
+        and not list(folder.glob("[!.]*.npz"))
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.02)
-    ranks = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+    ranks = subprocess.run(
+        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True
+    ).stdout.split()
     os.kill(int(ranks[-1]), signal.SIGKILL)
     process.communicate(timeout=120)
     finished = {path: path.stat().st_mtime_ns for path in folder.glob("[!.]*.npz")}
@@ -140,12 +207,28 @@ def test_a_rank_that_dies_leaves_the_finished_folds(tiny, command):
     assert all(path.stat().st_mtime_ns == changed for path, changed in finished.items())
 
 
-@pytest.mark.parametrize("error, words", [
-    (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."), ["out of memory", "BATCH_SIZE"]),
-    (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), ["out of memory", "DEVICE"]),
-    (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), ["out of memory", "DEVICE"]),
-    (torch.AcceleratorError("CUDA error: out of memory", 2), ["out of memory", "BATCH_SIZE"]),
-    (torch.AcceleratorError("CUDA error: unspecified launch failure\nmore", 719), ["launch failure", "DEVICE"])])
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+            ["out of memory", "BATCH_SIZE"],
+        ),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+            ["out of memory", "DEVICE"],
+        ),
+        (
+            RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"),
+            ["out of memory", "DEVICE"],
+        ),
+        (torch.AcceleratorError("CUDA error: out of memory", 2), ["out of memory", "BATCH_SIZE"]),
+        (
+            torch.AcceleratorError("CUDA error: unspecified launch failure\nmore", 719),
+            ["launch failure", "DEVICE"],
+        ),
+    ],
+)
 def test_a_device_that_fails_keeps_the_finished_folds(tiny, command, monkeypatch, error, words):
     calls, train_fold = [], loso.train_fold
 
@@ -174,14 +257,22 @@ def test_bf16(tiny, command):
     status, output, _ = command("--train", "True", *arguments)
     assert status == 0 and "PRECISION bf16" in output
     status, evaluated, _ = command("--train", "False", *arguments)
-    assert status == 0 and rows(evaluated, "last epoch") == rows(output, "last") and "Note" not in evaluated
+    assert (
+        status == 0
+        and rows(evaluated, "last epoch") == rows(output, "last")
+        and "Note" not in evaluated
+    )
     status, evaluated, _ = command("--train", "False", "--run", "half", *SMALL)
     assert status == 0 and "give --precision bf16" in evaluated
 
 
 def test_shuffling_the_order_is_seeded_and_changes_training(tiny, command):
     logits = {}
-    for run, options in (("plain", []), ("shuffled", ["--shuffle", "True"]), ("again", ["--shuffle", "True"])):
+    for run, options in (
+        ("plain", []),
+        ("shuffled", ["--shuffle", "True"]),
+        ("again", ["--shuffle", "True"]),
+    ):
         assert command("--train", "True", "--run", run, *options, *SMALL)[0] == 0
         logits[run] = np.load(tiny.parent / "results" / run / "folds" / "s01.npz")["logits"]
     np.testing.assert_array_equal(logits["shuffled"], logits["again"])
@@ -194,20 +285,30 @@ def test_normalized_maps(tiny, command):
     assert status == 0 and "NORMALIZE True" in output
     assert rows(command("--train", "False", *arguments)[1], "best epoch") == rows(output, "best")
     status, _, error = command("--train", "False", "--run", "normal", *SMALL)
-    assert status == 2 and "NORMALIZE is False here, True there" in error and "--normalize True" in error
+    assert (
+        status == 2
+        and "NORMALIZE is False here, True there" in error
+        and "--normalize True" in error
+    )
 
 
 @pytest.mark.parametrize("model", ["HTNet", "STSTNet"])
 def test_shuffled_labels_are_for_training_only(tiny, command, monkeypatch, model):
-    """With permuted training labels, the truth that is stored, printed and that chooses epochs is the composite's."""
-    status, output, _ = command("--train", "True", "--model", model, "--shuffle_labels", "True", "--keep", "best",
-                                *SMALL)
+    """With permuted training labels, the truth that is stored, printed and that chooses epochs is
+    the composite's.
+    """
+    status, output, _ = command(
+        "--train", "True", "--model", model, "--shuffle_labels", "True", "--keep", "best", *SMALL
+    )
     assert status == 0 and "SHUFFLE_LABELS True" in output and report.CONTROL in output
     assert "Published" not in output
-    assert report.CONTROL in command("--train", "False", "--model", model, "--keep", "best", *SMALL)[1]
+    assert (
+        report.CONTROL in command("--train", "False", "--model", model, "--keep", "best", *SMALL)[1]
+    )
     table = pd.read_csv(tiny.parent / "results" / model / "predictions.csv", dtype={"subject": str})
     assert [(name, label) for name, label in zip(table["name"], table["label"])] == sorted(
-        (f"{subject}_{clip}", label) for subject, clip, label in SAMPLES)
+        (f"{subject}_{clip}", label) for subject, clip, label in SAMPLES
+    )
     for path in (tiny.parent / "results" / model / "folds").glob("*.npz"):
         fold = np.load(path)
         correct = (fold["logits"].argmax(-1) == fold["labels"]).sum(1)
@@ -227,18 +328,33 @@ def test_folders_that_cannot_be_made_are_one_sentence(tiny, command, option):
     assert status == 2 and "file" in error and error.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments, words", [
-    (["--epoch", "3"], ["--epoch", "--epochs", "--learning_rate"]),
-    (["--epochs", "many"], ["many", "--epochs"]), (["--epochs", "1.5"], ["1.5"]), (["--epochs", "0"], ["EPOCHS"]),
-    (["--train", "maybe"], ["maybe"]), (["--block_repeats", "2,x"], ["2,x"]), (["--block_repeats", "2,2"], ["repeats"]),
-    (["--dim", "1"], ["dim"]), (["--learning_rate", "-1"], ["LEARNING_RATE"]),
-    (["--class_order", "0,1"], ["CLASS_ORDER"]),
-    (["--model", "ResNet"], ["MODEL", "STSTNet"]), (["--keep", "all"], ["KEEP"]),
-    (["--precision", "fp8"], ["PRECISION", "bf16"]), (["--normalize", "2"], ["--normalize", "True"]),
-    (["--run", "a/b"], ["RUN"]),
-    (["--device", "gpu"], ["DEVICE"]), (["--device", "meta"], ["DEVICE"]), (["--subjects", ","], ["SUBJECTS"]),
-    (["--run", "x" * 101], ["RUN"]), (["--subjects", "sub77"], ["sub77", "sub01"]), (["stray"], ["stray"]),
-    (["--datasets", "nowhere"], ["nowhere", "DATASETS"])])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--epoch", "3"], ["--epoch", "--epochs", "--learning_rate"]),
+        (["--epochs", "many"], ["many", "--epochs"]),
+        (["--epochs", "1.5"], ["1.5"]),
+        (["--epochs", "0"], ["EPOCHS"]),
+        (["--train", "maybe"], ["maybe"]),
+        (["--block_repeats", "2,x"], ["2,x"]),
+        (["--block_repeats", "2,2"], ["repeats"]),
+        (["--dim", "1"], ["dim"]),
+        (["--learning_rate", "-1"], ["LEARNING_RATE"]),
+        (["--class_order", "0,1"], ["CLASS_ORDER"]),
+        (["--model", "ResNet"], ["MODEL", "STSTNet"]),
+        (["--keep", "all"], ["KEEP"]),
+        (["--precision", "fp8"], ["PRECISION", "bf16"]),
+        (["--normalize", "2"], ["--normalize", "True"]),
+        (["--run", "a/b"], ["RUN"]),
+        (["--device", "gpu"], ["DEVICE"]),
+        (["--device", "meta"], ["DEVICE"]),
+        (["--subjects", ","], ["SUBJECTS"]),
+        (["--run", "x" * 101], ["RUN"]),
+        (["--subjects", "sub77"], ["sub77", "sub01"]),
+        (["stray"], ["stray"]),
+        (["--datasets", "nowhere"], ["nowhere", "DATASETS"]),
+    ],
+)
 def test_wrong_settings_are_one_sentence(tiny, command, arguments, words):
     status, _, error = command("--train", "True", *arguments)
     assert status == 2 and error.count("\n") == 1 and all(word in error for word in words)
@@ -247,11 +363,23 @@ def test_wrong_settings_are_one_sentence(tiny, command, arguments, words):
 
 def test_every_constant_has_its_option(tiny, command, monkeypatch):
     monkeypatch.setattr(main_HTNet, "EPOCHS", 2)
-    assert command("--train", "True", *SMALL[:6], "--BATCH_SIZE=8", "--learning-rate", "1e-3")[0] == 0
-    stored = json.loads((tiny.parent / "results" / "HTNet" / "settings.json").read_text())["settings"]
+    assert (
+        command("--train", "True", *SMALL[:6], "--BATCH_SIZE=8", "--learning-rate", "1e-3")[0] == 0
+    )
+    stored = json.loads((tiny.parent / "results" / "HTNet" / "settings.json").read_text())[
+        "settings"
+    ]
     assert (stored["EPOCHS"], stored["BATCH_SIZE"], stored["LEARNING_RATE"]) == (2, 8, 1e-3)
-    assert set(stored) | {"RUN", "SUBJECTS", "DEVICE", "THREADS", "CUDA_GRAPHS", "DATASETS", "WEIGHTS", "RESULTS"} == \
-        set(main_HTNet.CONSTANTS)
+    assert set(stored) | {
+        "RUN",
+        "SUBJECTS",
+        "DEVICE",
+        "THREADS",
+        "CUDA_GRAPHS",
+        "DATASETS",
+        "WEIGHTS",
+        "RESULTS",
+    } == set(main_HTNet.CONSTANTS)
 
 
 def train_and_read(command, tiny, *arguments):
@@ -270,7 +398,9 @@ def test_an_edited_constant_beats_a_preset(tiny, command, monkeypatch):
 
 
 def test_the_command_line_beats_a_preset(tiny, command):
-    settings, output = train_and_read(command, tiny, "--model", "STSTNet", "--epochs", "2", "--keep", "best")
+    settings, output = train_and_read(
+        command, tiny, "--model", "STSTNet", "--epochs", "2", "--keep", "best"
+    )
     assert settings["KEEP"] == "best" and settings["CLASS_ORDER"] == [0, 1, 2]
     assert "Preset STSTNet: CLASS_ORDER 0,1,2." in output
 
@@ -287,14 +417,35 @@ def test_subjects_as_text_or_list(tiny, command, monkeypatch, constant):
     monkeypatch.setattr(main_HTNet, "SUBJECTS", constant)
     status, output, _ = command("--train", "True", *SMALL)
     assert status == 0 and output.count("Subject ") == (2 if constant else 6)
-    status, output, _ = command("--train", "True", "--run", "other", "--subjects", "006,sub02", *SMALL)
-    assert status == 0 and "Subject 006" in output and "Subject sub02" in output and output.count("Subject ") == 2
+    status, output, _ = command(
+        "--train", "True", "--run", "other", "--subjects", "006,sub02", *SMALL
+    )
+    assert (
+        status == 0
+        and "Subject 006" in output
+        and "Subject sub02" in output
+        and output.count("Subject ") == 2
+    )
 
 
-@pytest.mark.parametrize("name, value", [
-    ("SUBJECTS", 7), ("SUBJECTS", [1, 2]), ("RUN", 5), ("DEVICE", 0), ("EPOCHS", "800"), ("BLOCK_REPEATS", 2),
-    ("DATASETS", None), ("SHUFFLE", "yes"), ("LEARNING_RATE", "fast"), ("CLASS_ORDER", "210")])
-def test_a_constant_edited_to_the_wrong_kind_is_one_sentence(tiny, command, monkeypatch, name, value):
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("SUBJECTS", 7),
+        ("SUBJECTS", [1, 2]),
+        ("RUN", 5),
+        ("DEVICE", 0),
+        ("EPOCHS", "800"),
+        ("BLOCK_REPEATS", 2),
+        ("DATASETS", None),
+        ("SHUFFLE", "yes"),
+        ("LEARNING_RATE", "fast"),
+        ("CLASS_ORDER", "210"),
+    ],
+)
+def test_a_constant_edited_to_the_wrong_kind_is_one_sentence(
+    tiny, command, monkeypatch, name, value
+):
     monkeypatch.setattr(main_HTNet, name, value)
     status, _, error = command("--train", "True")
     assert status == 2 and error.count("\n") == 1 and name in error
@@ -316,7 +467,9 @@ def test_readmes_first_command(tmp_path, command):
 def test_the_scores_so_far_end_as_the_reports(tiny, command):
     _, output, _ = command("--train", "True", *SMALL)
     for choice in ("best", "last"):
-        found = re.findall(rf"\({choice} epoch; (\d) subjects so far: UF1 ([\d.]+), UAR ([\d.]+)\)", output)
+        found = re.findall(
+            rf"\({choice} epoch; (\d) subjects so far: UF1 ([\d.]+), UAR ([\d.]+)\)", output
+        )
         assert [count for count, _, _ in found] == list("123456")
         assert found[-1][1:] == rows(output, choice)["Full"]
 
@@ -331,8 +484,20 @@ def test_dropout_is_seeded_and_changes_training(tiny, command):
 
 
 def test_ststnet_takes_every_setting_of_training(tiny, command):
-    settings, _ = train_and_read(command, tiny, "--model", "STSTNet", "--epochs", "2", "--precision", "bf16",
-                                 "--shuffle", "True", "--normalize", "True")
+    settings, _ = train_and_read(
+        command,
+        tiny,
+        "--model",
+        "STSTNet",
+        "--epochs",
+        "2",
+        "--precision",
+        "bf16",
+        "--shuffle",
+        "True",
+        "--normalize",
+        "True",
+    )
     assert settings["PRECISION"] == "bf16" and settings["SHUFFLE"] and "DIM" not in settings
 
 
@@ -349,11 +514,22 @@ def test_a_launchers_variables_without_torchrun_are_not_ranks(tiny, command, mon
 def test_casme3_alone_is_an_experiment_of_its_own(tmp_path, command):
     for number in range(6):
         subject, label = f"spNO.{number // 2 + 1}", number % 3
-        write_png(tmp_path / "casme3" / "three_norm_u_v_os" / subject / "u_test" / str(label)
-                  / f"{subject}_{number}_100 .png", tiny_flow(number, label))
+        write_png(
+            tmp_path
+            / "casme3"
+            / "three_norm_u_v_os"
+            / subject
+            / "u_test"
+            / str(label)
+            / f"{subject}_{number}_100 .png",
+            tiny_flow(number, label),
+        )
     status, output, _ = command("--train", "True", "--datasets", tmp_path / "casme3", *SMALL)
     assert status == 0 and rows(output, "last").keys() == {"CASME III"}
-    assert "Published" not in output and "casme3         3        6         2         2         2" in output
+    assert (
+        "Published" not in output
+        and "casme3         3        6         2         2         2" in output
+    )
 
 
 def test_help_says_what_the_constants_mean(command):
@@ -382,6 +558,11 @@ def test_data_problems_are_one_sentence(tmp_path, command):
 
 
 def test_heavy_imports_are_not_paid_for():
-    code = "import sys, main_HTNet; print([m for m in ('dlib', 'matplotlib', 'matplotlib.pyplot') if m in sys.modules])"
-    output = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    code = (
+        "import sys, main_HTNet; "
+        "print([m for m in ('dlib', 'matplotlib', 'matplotlib.pyplot') if m in sys.modules])"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     assert output.strip() == "[]"

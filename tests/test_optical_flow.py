@@ -1,4 +1,5 @@
 """Optical flow, strain, the flow image, the face crop and apex spotting."""
+
 import cv2
 import numpy as np
 import pytest
@@ -18,7 +19,9 @@ GRID = np.meshgrid(np.arange(FACE_SIZE, dtype=np.float32), np.arange(FACE_SIZE, 
 
 @pytest.fixture(scope="module")
 def face():
-    return read_frame(next((ROOT / "datasets" / "sample" / "combined_datasets_whole").glob("s01_*.jpg")))
+    return read_frame(
+        next((ROOT / "datasets" / "sample" / "combined_datasets_whole").glob("s01_*.jpg"))
+    )
 
 
 def move(image, flow):
@@ -43,13 +46,18 @@ def test_smooth_motion_is_measured_to_a_tenth_of_a_pixel(face, index):
     assert np.median(np.linalg.norm(flow - truth, axis=-1)) < 0.1
     assert np.median(np.abs(optical_strain(flow) - strain)) < 0.02
     if name == "expression":
-        shrunk = [cv2.resize(image, (28, 28), interpolation=cv2.INTER_AREA) for image in (optical_strain(flow), strain)]
+        shrunk = [
+            cv2.resize(image, (28, 28), interpolation=cv2.INTER_AREA)
+            for image in (optical_strain(flow), strain)
+        ]
         assert np.corrcoef(shrunk[0].ravel(), shrunk[1].ravel())[0, 1] > 0.8
 
 
 def test_the_benchmarks_strain_is_that_of_its_fields():
     for name, flow, strain in fields(1.5):
-        np.testing.assert_allclose(optical_strain(flow)[1:-1, 1:-1], strain[1:-1, 1:-1], atol=2e-4, err_msg=name)
+        np.testing.assert_allclose(
+            optical_strain(flow)[1:-1, 1:-1], strain[1:-1, 1:-1], atol=2e-4, err_msg=name
+        )
 
 
 @settings(deadline=None)
@@ -58,7 +66,9 @@ def test_strain_of_an_affine_field_is_its_formula(matrix):
     y, x = np.mgrid[:9, :7].astype(float)
     flow = np.stack([x, y, np.ones_like(x)], -1) @ matrix.T
     (u_x, u_y, _), (v_x, v_y, _) = matrix
-    np.testing.assert_allclose(optical_strain(flow), np.sqrt(u_x ** 2 + v_y ** 2 + (u_y + v_x) ** 2 / 2), atol=1e-9)
+    np.testing.assert_allclose(
+        optical_strain(flow), np.sqrt(u_x**2 + v_y**2 + (u_y + v_x) ** 2 / 2), atol=1e-9
+    )
 
 
 def test_rotation_has_no_strain_and_its_opposite_shear_has():
@@ -75,7 +85,9 @@ def test_identical_frames_give_a_black_image(face, method):
 
 
 @settings(deadline=None, max_examples=10)
-@given(st.integers(0, 2 ** 32 - 1), st.integers(30, 70), st.integers(30, 70), st.sampled_from(METHODS))
+@given(
+    st.integers(0, 2**32 - 1), st.integers(30, 70), st.integers(30, 70), st.sampled_from(METHODS)
+)
 def test_every_channel_of_a_flow_image_spans_0_to_255(seed, height, width, method):
     rng = np.random.default_rng(seed)
     noise = rng.integers(0, 256, (height, width, 2)).astype(np.uint8)
@@ -87,20 +99,26 @@ def test_every_channel_of_a_flow_image_spans_0_to_255(seed, height, width, metho
 
 def test_channels_are_strain_v_u(face):
     x, y = GRID
-    bump = np.exp(-((x - 60) ** 2 + (y - 60) ** 2) / (2 * 20 ** 2))
+    bump = np.exp(-((x - 60) ** 2 + (y - 60) ** 2) / (2 * 20**2))
     up = flow_image(move(face, np.dstack([0 * bump, -2 * bump])), face).astype(int)
     right = flow_image(move(face, np.dstack([2 * bump, 0 * bump])), face).astype(int)
     assert up[6:9, 6:9, 1].mean() < np.median(up[..., 1]) - 80  # v < 0 is up, so dark
-    assert right[6:9, 6:9, 2].mean() > np.median(right[..., 2]) + 80  # u > 0 is to the right, so bright
+    assert (
+        right[6:9, 6:9, 2].mean() > np.median(right[..., 2]) + 80
+    )  # u > 0 is to the right, so bright
     for image in (up, right):  # the strain is on the bump's flanks, and so low far from it
         assert image[3:12, 3:12, 0].mean() > 3 * image[16:, 16:, 0].mean()
 
 
 def test_the_border_does_not_outdo_the_face(face):
-    """OpenCV's TV-L1 alone puts the strongest strain of nearly every pair of noisy frames on the outermost pixels."""
+    """OpenCV's TV-L1 alone puts the strongest strain of nearly every pair of noisy frames on the
+    outermost pixels.
+    """
     flow, rng = list(fields(2.0))[2][1], np.random.default_rng(0)
-    onset, apex = (np.clip(frame + rng.normal(0, 2, frame.shape), 0, 255).astype(np.uint8)
-                   for frame in (move(face, flow + (1.3, -0.7)), face))
+    onset, apex = (
+        np.clip(frame + rng.normal(0, 2, frame.shape), 0, 255).astype(np.uint8)
+        for frame in (move(face, flow + (1.3, -0.7)), face)
+    )
     strain = flow_image(onset, apex)[..., 0]
     assert strain[1:-1, 1:-1].max() == 255
 
@@ -111,11 +129,16 @@ def test_grey_colour_alpha_and_depth_give_the_same_flow(face):
     grey[0][0, 0] = 255  # so that all 16 bits are seen to be in use
     expected = optical_flow(*grey)
     as_colour = [cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR) for frame in grey]
-    for frames in (as_colour, [frame[..., None] for frame in grey],
-                   [cv2.cvtColor(frame, cv2.COLOR_BGR2BGRA) for frame in as_colour],
-                   [frame.astype(np.uint16) * 257 for frame in grey],  # 16 bits in use
-                   [frame.astype(np.uint16) * 16 for frame in grey],  # 12 bits, as machine-vision cameras store them
-                   [frame.astype(np.uint16) for frame in grey]):  # 8 bits in a 16-bit file
+    for frames in (
+        as_colour,
+        [frame[..., None] for frame in grey],
+        [cv2.cvtColor(frame, cv2.COLOR_BGR2BGRA) for frame in as_colour],
+        [frame.astype(np.uint16) * 257 for frame in grey],  # 16 bits in use
+        [
+            frame.astype(np.uint16) * 16 for frame in grey
+        ],  # 12 bits, as machine-vision cameras store them
+        [frame.astype(np.uint16) for frame in grey],
+    ):  # 8 bits in a 16-bit file
         np.testing.assert_allclose(optical_flow(*frames), expected, atol=1e-4)
 
 
@@ -130,13 +153,16 @@ def test_to_8bit_scales_all_frames_alike_and_uses_the_range(frames):
     assert (np.diff(after[np.argsort(before, kind="stable")]) >= 0).all()
 
 
-@pytest.mark.parametrize("onset, apex, says", [
-    (np.zeros((32, 32)), np.zeros((32, 32)), "not float64"),
-    (np.zeros((32, 32), np.uint8), np.zeros((32, 40), np.uint8), "differ in size"),
-    (np.zeros((32, 32, 2), np.uint8), np.zeros((32, 32, 2), np.uint8), "grey or colour"),
-    (np.zeros((0, 0), np.uint8), np.zeros((0, 0), np.uint8), "at least 8x8"),
-    (np.zeros(32, np.uint8), np.zeros(32, np.uint8), "grey or colour"),
-])
+@pytest.mark.parametrize(
+    "onset, apex, says",
+    [
+        (np.zeros((32, 32)), np.zeros((32, 32)), "not float64"),
+        (np.zeros((32, 32), np.uint8), np.zeros((32, 40), np.uint8), "differ in size"),
+        (np.zeros((32, 32, 2), np.uint8), np.zeros((32, 32, 2), np.uint8), "grey or colour"),
+        (np.zeros((0, 0), np.uint8), np.zeros((0, 0), np.uint8), "at least 8x8"),
+        (np.zeros(32, np.uint8), np.zeros(32, np.uint8), "grey or colour"),
+    ],
+)
 def test_frames_that_are_none_are_refused(onset, apex, says):
     with pytest.raises(BadInput, match=says):
         optical_flow(onset, apex)
@@ -155,17 +181,24 @@ def test_plain_opencv_is_named(monkeypatch):
 
 # the face crop
 
+
 @settings(deadline=None)
 @given(st.floats(20, 300), st.floats(-50, 500), st.floats(-50, 500))
 def test_face_box_puts_the_landmarks_where_the_released_faces_have_them(span, x, y):
-    unit = np.array([[-0.25, -0.2], [0.25, -0.2], [0, 0], [-0.2, 0.2], [0.2, 0.2]])  # spans 0.5 + 0.4
+    unit = np.array(
+        [[-0.25, -0.2], [0.25, -0.2], [0, 0], [-0.2, 0.2], [0.2, 0.2]]
+    )  # spans 0.5 + 0.4
     left, top, side = face_box(unit * span + (x, y))
     assert abs(side - 0.9 * span / FACE_SPAN) <= 0.5
-    np.testing.assert_allclose((np.array((x, y)) - (left, top)) / side, FACE_CENTRE, atol=1.01 / side)
+    np.testing.assert_allclose(
+        (np.array((x, y)) - (left, top)) / side, FACE_CENTRE, atol=1.01 / side
+    )
 
 
 @settings(deadline=None)
-@given(st.integers(-60, 60), st.integers(-60, 60), st.integers(1, 120), st.sampled_from([28, 112, 224]))
+@given(
+    st.integers(-60, 60), st.integers(-60, 60), st.integers(1, 120), st.sampled_from([28, 112, 224])
+)
 def test_crop_face_works_beyond_the_frame_and_keeps_the_depth(left, top, side, size):
     frame = np.full((50, 40, 3), 4095, np.uint16)
     crop = crop_face(frame, (left, top, side), size)
@@ -185,10 +218,11 @@ def test_real_faces_are_cropped_as_they_are(real_datasets):
 
 # apex spotting
 
+
 @pytest.mark.parametrize("count, peak", [(2, 1), (12, 11), (35, 14)])
 def test_spot_apex_finds_the_strongest_frame_from_few(face, count, peak):
     x, y = GRID
-    brows = np.exp(-((x - 112) / 60) ** 2 - ((y - 60) / 15) ** 2)
+    brows = np.exp(-(((x - 112) / 60) ** 2) - ((y - 60) / 15) ** 2)
     seen = set()
 
     def frame(i):

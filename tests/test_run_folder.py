@@ -1,4 +1,7 @@
-"""What a run leaves on disk: other settings, weights and folds that are missing, damaged or of another network."""
+"""What a run leaves on disk: other settings, weights and folds that are missing, damaged or of
+another network.
+"""
+
 import json
 import os
 
@@ -12,30 +15,56 @@ from composite_dataset import FACE_FOLDER
 from ststnet import STSTNet
 from support.run_folder import RunFolder
 
-TINY_HTNET = dict(image_size=28, patch_size=7, num_classes=3, dim=8, heads=2, num_hierarchies=3,
-                  block_repeats=(1, 1, 1))
+TINY_HTNET = dict(
+    image_size=28,
+    patch_size=7,
+    num_classes=3,
+    dim=8,
+    heads=2,
+    num_hierarchies=3,
+    block_repeats=(1, 1, 1),
+)
 
 
 def test_other_settings_under_the_same_name_are_refused(tiny, command):
     command("--train", "True", *SMALL)
     before = sorted((path, path.stat().st_mtime_ns) for path in tiny.parent.rglob("*.[pn][tp][hz]"))
-    for change, words in ((["--epochs", "4"], "EPOCHS is 4 here, 3 there"), (["--seed", "9"], "SEED is 9 here")):
+    for change, words in (
+        (["--epochs", "4"], "EPOCHS is 4 here, 3 there"),
+        (["--seed", "9"], "SEED is 9 here"),
+    ):
         status, _, error = command("--train", "True", *SMALL, *change)
-        assert status == 2 and words in error and "another RUN" in error and "--overwrite True" in error
+        assert (
+            status == 2
+            and words in error
+            and "another RUN" in error
+            and "--overwrite True" in error
+        )
     os.remove(next((tiny / "STSNet_whole_norm_u_v_os").iterdir()))
     text = (tiny / "combined_3_class2_for_optical_flow.csv").read_text()
-    gone = [line for line in text.splitlines() if not (tiny / "STSNet_whole_norm_u_v_os" / (
-        "_".join(line.split(",")[1:3]) + " .png")).exists() and not line.startswith("dataset")]
-    (tiny / "combined_3_class2_for_optical_flow.csv").write_text(text.replace(gone[0] + "\n", "").replace(
-        gone[0] + "\r\n", ""))
+    gone = [
+        line
+        for line in text.splitlines()
+        if not (
+            tiny / "STSNet_whole_norm_u_v_os" / ("_".join(line.split(",")[1:3]) + " .png")
+        ).exists()
+        and not line.startswith("dataset")
+    ]
+    (tiny / "combined_3_class2_for_optical_flow.csv").write_text(
+        text.replace(gone[0] + "\n", "").replace(gone[0] + "\r\n", "")
+    )
     status, _, error = command("--train", "True", *SMALL)
     assert status == 2 and "the data" in error
-    assert before == sorted((path, path.stat().st_mtime_ns) for path in tiny.parent.rglob("*.[pn][tp][hz]"))
+    assert before == sorted(
+        (path, path.stat().st_mtime_ns) for path in tiny.parent.rglob("*.[pn][tp][hz]")
+    )
     (tiny.parent / "results" / "HTNet" / "evaluation.csv").write_text("of the old run")
     status, output, _ = command("--train", "True", "--overwrite", "True", *SMALL)
     assert status == 0 and "finished before" not in output
     assert not (tiny.parent / "results" / "HTNet" / "evaluation.csv").exists()
-    status, output, _ = command("--train", "True", "--overwrite", "True", *SMALL)  # as after a stop: goes on
+    status, output, _ = command(
+        "--train", "True", "--overwrite", "True", *SMALL
+    )  # as after a stop: goes on
     assert status == 0 and "6 of 6 folds were finished before" in output
 
 
@@ -73,11 +102,17 @@ def test_a_damaged_fold_is_named(tiny, command):
 def test_released_weights_are_accepted_as_epoch_unknown(tiny, command):
     weights = tiny.parent / "weights" / "HTNet"
     weights.mkdir(parents=True)
-    state = {name: value.float() for name, value in draw_state(released_shapes(**TINY_HTNET)).items()}
+    state = {
+        name: value.float() for name, value in draw_state(released_shapes(**TINY_HTNET)).items()
+    }
     for subject in ("sub01", "sub02", "s01", "s02", "006", "007"):
         torch.save(state, weights / f"{subject}.pth")
     status, output, _ = command("--train", "False", *SMALL)
-    assert status == 0 and "epoch choice of these weights is unknown" in output and rows(output, "epoch unknown")
+    assert (
+        status == 0
+        and "epoch choice of these weights is unknown" in output
+        and rows(output, "epoch unknown")
+    )
     status, _, error = command("--train", "True", *SMALL)
     assert status == 2 and "without settings.json" in error  # training does not write over them
 
@@ -140,7 +175,9 @@ def test_training_leaves_the_weights_that_ship(tiny, command):
 
 
 def test_settings_that_came_later_take_their_default(tiny, command):
-    """A run begun before PRECISION and SHUFFLE were constants goes on, and its weights are evaluated."""
+    """A run begun before PRECISION and SHUFFLE were constants goes on, and its weights are
+    evaluated.
+    """
     command("--train", "True", *SMALL)
     for folder in ("results", "weights"):
         path = tiny.parent / folder / "HTNet" / "settings.json"
@@ -157,7 +194,7 @@ def test_settings_that_came_later_take_their_default(tiny, command):
 
 
 def test_a_requested_fold_that_is_missing_is_an_error(tiny, command, monkeypatch):
-    """As on a network disk whose listing lags behind: the report would silently leave the fold out."""
+    """As on a network disk whose listing lags behind."""
     save_fold = RunFolder.save_fold
 
     def save_and_lose(self, subject, *arguments):
@@ -176,7 +213,9 @@ def test_a_requested_fold_that_is_missing_is_an_error(tiny, command, monkeypatch
 
 
 def test_what_is_refused_leaves_everything_as_it_was(tiny, command, monkeypatch):
-    """Looking for facial areas takes seconds to minutes, and its file stays: it comes after the checks."""
+    """Looking for facial areas takes seconds to minutes, and its file stays: it comes after the
+    checks.
+    """
     calls = []
     monkeypatch.setattr("facial_areas.detect_landmarks", lambda face: calls.append(face))
     write_png(tiny / FACE_FOLDER / "sub01_EP01_01.jpg", np.full((224, 224, 3), 127, np.uint8))
@@ -185,8 +224,10 @@ def test_what_is_refused_leaves_everything_as_it_was(tiny, command, monkeypatch)
     areas.unlink()
     monkeypatch.setattr("shutil.disk_usage", lambda folder: type("usage", (), {"free": 1000}))
     for arguments, words in (
-        (["--subjects", "sub77"], "sub77"), (["--epochs", "4"], "EPOCHS is 4 here"), (["--run", "new"], "GB free"),
-    ):  # fmt: skip
+        (["--subjects", "sub77"], "sub77"),
+        (["--epochs", "4"], "EPOCHS is 4 here"),
+        (["--run", "new"], "GB free"),
+    ):
         status, _, error = command("--train", "True", *SMALL, *arguments)
         assert status == 2 and words in error
     status, _, error = command("--train", "False", "--run", "new", *SMALL)

@@ -1,4 +1,5 @@
 """STSTNet: the port's names and shapes, and its function, in evaluation and in training."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -60,6 +61,14 @@ def test_a_channel_without_variation_stays_finite():
         network.conv1.bias.fill_(3000.0)
     labels = torch.tensor([0, 1, 2, 0])
     result = train_fold(
-        network, images, labels, images, labels, epochs=3, batch_size=4, learning_rate=1e-3, keep="last"
+        network,
+        images,
+        labels,
+        images,
+        labels,
+        epochs=3,
+        batch_size=4,
+        learning_rate=1e-3,
+        keep="last",
     )
     assert result.logits.isfinite().all() and (result.state["bn1.running_var"] >= 0).all()
