@@ -11,7 +11,6 @@ folder tree gives subjects and labels. Whatever is missing, unreadable or contra
 `BadInput`.
 """
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +18,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from preparation.released_tree import list_images, read_tree
 from support.files import BadInput, read_image, read_table
 
 INDEX_NAME = "combined_3_class2_for_optical_flow.csv"
-FLOW_TREE, FLOW_FOLDER, FACE_FOLDER = (
-    "three_norm_u_v_os",
-    "STSNet_whole_norm_u_v_os",
-    "combined_datasets_whole",
-)
+FLOW_TREE = "three_norm_u_v_os"
+FLOW_FOLDER = "STSNet_whole_norm_u_v_os"
+FACE_FOLDER = "combined_datasets_whole"
 CLASSES = ("negative", "positive", "surprise")
 # How each database names its subjects.
 DATABASES = {
@@ -79,18 +77,15 @@ def holds_data(root):
 
 
 def find_index(root):
-    """The index in `root`, or else beside it, as in the released code, or beside this script; None
-    where there is none.
+    """The index in `root`, beside it (as in the released code) or beside this script, or None.
 
-    The folder above is not asked where it is a composite of its own, as datasets/ may be above
-    datasets/casme3/.
+    The folder above is not asked where it is a composite of its own.
     """
     folders = [root, Path(__file__).parent]
     if not (root.parent / FLOW_TREE).exists() and not (root.parent / FLOW_FOLDER).exists():
         folders.insert(1, root.parent)
-    return next(
-        (folder / INDEX_NAME for folder in folders if (folder / INDEX_NAME).is_file()), None
-    )
+    there = [folder / INDEX_NAME for folder in folders if (folder / INDEX_NAME).is_file()]
+    return there[0] if there else None
 
 
 def load_composite(root):
@@ -157,91 +152,14 @@ def load_composite(root):
 def _find_flows(root):
     """-> (path by name, label by name or None, subject by name or None, their folder)."""
     if (root / FLOW_TREE).is_dir():
-        return _read_tree(root / FLOW_TREE)
+        return read_tree(root / FLOW_TREE)
     for folder in (root / FLOW_FOLDER, root / FACE_FOLDER):
-        if flows := _images_by_name(folder):
+        if flows := list_images(folder):
             return flows, None, None, folder
     raise BadInput(
         f"{root} holds no flow images: put them in {FLOW_TREE}, {FLOW_FOLDER} or (as .png) "
         f"{FACE_FOLDER}."
     )
-
-
-def _images_by_name(folder):
-    """{name: path} of the .png files in a folder."""
-    images = {}
-    for file in sorted(os.listdir(folder)) if folder.is_dir() else ():
-        stem, ending = os.path.splitext(file)
-        if ending.lower() == ".png" and not file.startswith("."):
-            if (name := stem.strip()) in images:
-                raise BadInput(
-                    f"{folder / file} is there twice, with and without the space before .png: "
-                    "remove one."
-                )
-            images[name] = os.path.join(folder, file)
-    return images
-
-
-def _read_tree(tree):
-    """The released folds. A subject's u_test holds its own samples; its u_train must be exactly
-    everybody else's.
-
-    The images read are u_test's; of the 29,614 copies in u_train, names, labels and sizes are
-    compared.
-    """
-
-    def by_label(folder):
-        found = {}
-        for sub in sorted(folder.iterdir()) if folder.is_dir() else ():
-            if sub.name.startswith(".") or not sub.is_dir():
-                continue
-            if sub.name not in ("0", "1", "2"):
-                raise BadInput(
-                    f"{sub} is not a class folder: 0 (negative), 1 (positive) and 2 (surprise) are."
-                )
-            for name, path in _images_by_name(sub).items():
-                if name in found:
-                    raise BadInput(
-                        f"{path} lies in class folder {found[name][0]} as well: keep one of the "
-                        "two."
-                    )
-                found[name] = (int(sub.name), path)
-        return found
-
-    folders = sorted(
-        path for path in tree.iterdir() if path.is_dir() and not path.name.startswith(".")
-    )
-    flows, labels, subjects = {}, {}, {}
-    for folder in folders:
-        for name, (label, path) in by_label(folder / "u_test").items():
-            if not name.startswith(f"{folder.name}_"):
-                raise BadInput(
-                    f"{path} is not a sample of subject {folder.name}: its name would begin "
-                    f"'{folder.name}_'; move it to its own subject's u_test."
-                )
-            flows[name], labels[name], subjects[name] = path, label, folder.name
-    sizes = {name: os.path.getsize(path) for name, path in flows.items()}
-    for folder in folders:
-        if not (folder / "u_train").is_dir():
-            continue
-        copies = by_label(folder / "u_train")
-        train = {name: label for name, (label, _) in copies.items()}
-        expected = {name: label for name, label in labels.items() if subjects[name] != folder.name}
-        if wrong := sorted(
-            name for name in train.keys() | expected if train.get(name) != expected.get(name)
-        ):
-            raise BadInput(
-                f"{folder / 'u_train'} contradicts the u_test folders about '{wrong[0]} .png' "
-                f"({len(wrong)} such in all): label {train.get(wrong[0], 'missing')} here, "
-                f"{expected.get(wrong[0], 'not another subject’s sample')} by u_test."
-            )
-        for name, (_, path) in copies.items():
-            if os.path.getsize(path) != sizes[name]:
-                raise BadInput(
-                    f"{path} is not the copy of {flows[name]} that it should be: copy that one "
-                    "over it."
-                )
-    return flows, labels, subjects, tree
 
 
 def _read_index(path):
@@ -318,8 +236,7 @@ def _without_zeros(stem):
 
 
 def normalize(flows):
-    """Flow images [N, 28, 28, 3] -> float32 of the same shape: each map minus its median, by its
-    standard deviation.
+    """Flow images [N, 28, 28, 3] -> float32: each map minus its median, by its standard deviation.
 
     A flow map's zero lies wherever min-max scaling to 0..255 put it; most of a face does not move,
     so the map's median is about zero motion. A map of one value becomes zeros. Not part of the

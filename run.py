@@ -114,7 +114,7 @@ def hash_data(composite, centres):
 
 
 def make_inputs(settings, composite, centres):
-    """What the network sees: float32 [N, 3, 28, 28], mosaics, or whole flow images without centres."""
+    """What the network sees, float32 [N, 3, 28, 28]: mosaics, or without centres whole images."""
     images = normalize(composite.flows) if settings.NORMALIZE else composite.flows
     if centres is not None:
         images = np.stack([crop_areas(*pair) for pair in zip(images, centres)])
@@ -138,7 +138,8 @@ def check_subjects(settings, composite):
 def check_weights(folder, run):
     """Holds the weights in a folder against this run -> their KEEP, or "unknown".
 
-    Prints what there is to know. Raises BadInput where they are of another network, or lack one of the held-out subjects.
+    Prints what there is to know. Raises BadInput where they are of another network, or lack one of
+    the held-out subjects.
     """
     stored = read_record(folder / "settings.json")
     subjects = [fold.subject for fold in run.held_out]

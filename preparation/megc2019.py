@@ -34,7 +34,7 @@ def select_clips(database, source, clips, left_out, all_clips):
             (
                 clip.subject,
                 clip.name,
-                f"the emotion '{clip.emotion}' is in none of the three classes",
+                f"emotion '{clip.emotion}' is in none of the three classes",
             )
             for clip in clips
             if clip.label is None
