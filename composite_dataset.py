@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from preparation.released_tree import list_images, read_tree
 from support.files import BadInput, read_image, read_table
+from support.released_tree import list_images, read_tree
 
 INDEX_NAME = "combined_3_class2_for_optical_flow.csv"
 FLOW_TREE = "three_norm_u_v_os"

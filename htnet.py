@@ -21,9 +21,9 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import nn
 
-from support.released_weights import is_released, load_released_weights
+from support.released_weights import load_released_weights
 
-__all__ = ["PAPER", "HTNet", "is_released", "load_released_weights"]
+__all__ = ["PAPER", "HTNet", "load_released_weights"]
 
 # The paper's settings: the highest score of its ablations.
 PAPER = dict(

@@ -17,7 +17,6 @@ from sklearn.model_selection import LeaveOneGroupOut
 from support import cuda_graphs
 from support.files import BadInput
 
-KEEPS = ("best", "last", "none")
 # A recording repeats what was done, so the first epochs, which also set up libraries and optimizer,
 # are not recorded.
 EAGER_EPOCHS = 3
@@ -125,7 +124,7 @@ def train_fold(
     GPU, an epoch becomes one CUDA graph. on_epoch(loss) is called once for every epoch, on a GPU
     some epochs later. Raises BadInput when the loss is no longer finite.
     """
-    if keep not in KEEPS:
+    if keep not in ("best", "last", "none"):
         raise ValueError(f"keep is '{keep}': it must be best, last or none.")
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     device, dtype = parameters[0].device, parameters[0].dtype

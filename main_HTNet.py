@@ -120,11 +120,7 @@ def train(settings):
         progress.set_description(f"subject {fold.subject}")
         train_and_save(run, fold, model, progress)
         if is_first():
-            done = [
-                other for other in run.held_out if other is fold or run.folder.is_finished(other)
-            ]
-            stored = {other.subject: run.load_fold(other) for other in done}
-            tqdm.write(report.describe_fold(fold.subject, stored))
+            tqdm.write(report.describe_fold(run, fold))
     progress.close()
     wait_for_all()
     if is_first():

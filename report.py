@@ -54,21 +54,23 @@ SAMPLE_BANNER = f"""{"!" * 96}
 CONTROL = "CONTROL: trained on permuted labels; the scores say what chance gives."
 
 
-def describe_fold(subject, finished):
+def describe_fold(run, fold):
     """A fold as the released script prints it: predictions, truth, and the scores so far -> text.
 
-    finished: {subject: fold}, the finished ones, `subject` among them; folds as from
-    `RunFolder.load_fold`.
+    The scores are of all finished folds, those of other ranks among them.
     """
-    truth = np.concatenate([fold["labels"] for fold in finished.values()])
+    folds = [other for other in run.held_out if other is fold or run.folder.is_finished(other)]
+    finished = {other.subject: run.load_fold(other) for other in folds}
+    subject = fold.subject
+    truth = np.concatenate([stored["labels"] for stored in finished.values()])
     lines = [f"\nSubject {subject}"]
     for choice in ("best", "last"):
-        predicted = {
-            name: choose_predictions(
-                fold["logits"], fold["labels"], [name] * len(fold["labels"]), choice
-            )[0]
-            for name, fold in finished.items()
-        }
+        predicted = {}
+        for name, stored in finished.items():
+            labels = stored["labels"]
+            predicted[name], _ = choose_predictions(
+                stored["logits"], labels, [name] * len(labels), choice
+            )
         uf1, uar = unweighted_scores(truth, np.concatenate(list(predicted.values())))
         lines.append(
             f"  predicted  {join_numbers(predicted[subject])}   ({choice} epoch; {len(finished)} "

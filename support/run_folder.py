@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import htnet
 from support.files import BadInput, check_exists, make_folder, replace_file, write_text
+from support.released_weights import is_released, load_released_weights
 
 LEFTOVERS = ("folds/*.npz", "*.pth", "report.md", "predictions.csv", "evaluation.csv", "*.png")
 # Settings that came later, and what a run did before they existed.
@@ -212,8 +212,8 @@ def load_weights(model, path):
             isinstance(value, torch.Tensor) for value in state.values()
         ):
             raise ValueError("it holds no state dict")
-        if isinstance(model, htnet.HTNet) and htnet.is_released(state):
-            htnet.load_released_weights(model, state)
+        if is_released(state):
+            load_released_weights(model, state)
         else:
             model.load_state_dict(state)
     except UNREADABLE as error:

@@ -7,12 +7,12 @@ from collections import namedtuple
 from pathlib import Path
 
 from composite_dataset import CLASSES, holds_data
-from loso import KEEPS
 from support.devices import PRECISIONS
 from support.files import BadInput
 from support.ranks import say
 
 MODELS = ("HTNet", "STSTNet")
+KEEPS = ("best", "last", "none")
 
 
 def read_settings(argv, constants, presets, script):

@@ -164,6 +164,9 @@ def test_two_processes_give_what_one_gives(tiny, command):
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output
     assert output.count("| last | Full |") == 1
+    counts = [int(count) for count in re.findall(r"last epoch; (\d) subjects so far", output)]
+    assert len(counts) == 3 and counts == sorted(counts)  # the first rank's own; it sees all folds
+    assert counts[0] >= 1 and counts[-1] <= 6
     for path in (tiny.parent / "results" / "HTNet" / "folds").glob("*.npz"):
         np.testing.assert_array_equal(
             np.load(path)["logits"],
