@@ -1,34 +1,75 @@
 """Frames of a clip -> onset and apex face, cut out alike; spotting of an unknown apex."""
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import cv2
 import numpy as np
 
 from composite_dataset import FLOW_SIZE
 from facial_areas import crop_areas
 from optical_flow import optical_flow, optical_strain
-from support.files import read_image
+from support.files import BadInput, read_image
 
 FACE_SIZE = 224
-# Where the faces of the released composite lie: the middle of eyes and lip corners, and the
-# distance between the eyes plus that from eyes to lips, as shares of the image's side (dlib's
-# landmarks, mean of the 442 faces).
-FACE_CENTRE, FACE_SPAN = (0.498, 0.520), 0.934
+# Where the faces of the released composite lie: the middle (x, y) of eyes and lip corners, and the
+# distance between the eyes plus that from eyes to lips. Shares of the image's side, by dlib's
+# landmarks, means over a database's faces; SAMM's are framed more loosely.
+FRAMING = {
+    "casme2": ((0.494, 0.501), 0.986),
+    "smic": ((0.491, 0.492), 0.968),
+    "samm": ((0.511, 0.576), 0.837),
+}
+MEAN_FRAMING = (0.498, 0.520), 0.934  # over all 442 faces, for other databases
 SPOT_FRAMES = 10  # frames of a clip that the first pass of the apex spotting looks at
 
 
-def read_frame(path):
-    """An image file -> uint8 or uint16 [H, W, 3] in OpenCV's channel order; raises BadInput."""
-    return read_image(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+@dataclass(frozen=True)
+class VideoFrame:
+    """A frame of a video, counted from 0."""
+
+    path: Path
+    number: int
+
+    def __str__(self):
+        return f"{self.path}, frame {self.number}"
 
 
-def face_box(landmarks):
+def read_frame(source):
+    """An image file or a VideoFrame -> uint8 or uint16 [H, W, 3], OpenCV's channel order.
+
+    Raises BadInput.
+    """
+    if not isinstance(source, VideoFrame):
+        return read_image(source, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    video = cv2.VideoCapture(str(source.path))
+    video.set(cv2.CAP_PROP_POS_FRAMES, source.number)
+    read, frame = video.read()
+    video.release()
+    if not read:
+        raise BadInput(f"{source} cannot be read: replace the video or give another frame.")
+    return frame
+
+
+def count_frames(path):
+    """The number of frames of a video; raises BadInput where it is none."""
+    video = cv2.VideoCapture(str(path))
+    count = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+    video.release()
+    if count < 1:
+        raise BadInput(f"{path} is not a readable video: replace it.")
+    return count
+
+
+def face_box(landmarks, database=None):
     """Landmarks [5, 2] (x, y) of a face -> its square (left, top, side) in pixels.
 
-    The square is as tight as the released faces.
+    The square frames the face as the database's released faces are framed.
     """
+    centre, span = FRAMING.get(database, MEAN_FRAMING)
     eyes, lips = landmarks[:2].mean(0), landmarks[3:].mean(0)
-    side = (np.linalg.norm(landmarks[1] - landmarks[0]) + np.linalg.norm(lips - eyes)) / FACE_SPAN
-    left, top = (eyes + lips) / 2 - side * np.array(FACE_CENTRE)
+    side = (np.linalg.norm(landmarks[1] - landmarks[0]) + np.linalg.norm(lips - eyes)) / span
+    left, top = (eyes + lips) / 2 - side * np.array(centre)
     return round(left), round(top), max(round(side), 1)
 
 

@@ -12,7 +12,7 @@ folder tree gives subjects and labels. Whatever is missing, unreadable or contra
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,27 +42,34 @@ class Composite:
 
     names: np.ndarray  # [N] '<subject>_<clip>'
     subjects: np.ndarray  # [N] str
-    databases: np.ndarray  # [N] 'casme2' | 'smic' | 'samm' | 'casme3'
-    labels: np.ndarray  # [N] int, 0 negative, 1 positive, 2 surprise
+    databases: np.ndarray  # [N] 'casme2' | 'smic' | 'samm' | 'casme3', or another name
+    labels: np.ndarray  # [N] int; 0 negative, 1 positive, 2 surprise, or as `classes` has it
     flows: np.ndarray  # uint8 [N, 28, 28, 3], OpenCV's channel order: (strain, v, u)
     faces: list  # [N] Path of the apex face, or None
+    classes: tuple = CLASSES  # the labels' names, in their order
 
     def select(self, indices):
         """The samples with these indices, in this order -> Composite."""
-        arrays = {name: value[indices] for name, value in vars(self).items() if name != "faces"}
-        return Composite(**arrays, faces=[self.faces[i] for i in indices])
+        arrays = ("names", "subjects", "databases", "labels", "flows")
+        selected = {name: getattr(self, name)[indices] for name in arrays}
+        return replace(self, **selected, faces=[self.faces[i] for i in indices])
 
     def summarize(self):
         """Subjects, samples and classes: a DataFrame with a row for each database and the total."""
-        present = [name for name in DATABASES if (self.databases == name).any()]
-        masks = {name: self.databases == name for name in present}
+        masks = {name: self.databases == name for name in sort_databases(self.databases)}
         masks["total"] = np.full(len(self.names), True)
         rows = {}
         for name, mask in masks.items():
-            counts = np.bincount(self.labels[mask], minlength=len(CLASSES))
+            counts = np.bincount(self.labels[mask], minlength=len(self.classes))
             size = {"subjects": len(set(self.subjects[mask])), "samples": mask.sum()}
-            rows[name] = size | dict(zip(CLASSES, counts))
+            rows[name] = size | dict(zip(self.classes, counts))
         return pd.DataFrame(rows).T
+
+
+def sort_databases(databases):
+    """The names of the databases that are there: the known ones first, in their order."""
+    present = set(databases)
+    return [*(name for name in DATABASES if name in present), *sorted(present - DATABASES.keys())]
 
 
 def holds_data(root):
@@ -146,7 +153,35 @@ def load_composite(root):
         labels=np.array([rows[name]["label"] for name in names]),
         flows=np.stack(images),
         faces=_find_faces(root, names, rows, index_path),
+        classes=_name_classes(rows, index_path or source),
     )
+
+
+def _name_classes(rows, source):
+    """The labels' names: the index's column `class`, MEGC 2019's three, or else the numbers."""
+    samples = {row["label"]: name for name, row in rows.items()}
+    count = 1 + max(samples)
+    absent = [label for label in range(count) if label not in samples]
+    if absent and count > len(CLASSES):
+        raise BadInput(
+            f"{source} gives {samples[count - 1]} the label {count - 1}, but none the label "
+            f"{absent[0]}: labels must count from 0 up."
+        )
+    names = {}
+    for name, row in rows.items():
+        given = row.get("class", "").strip()
+        if names.setdefault(row["label"], given) != given:
+            raise BadInput(
+                f"{source} calls label {row['label']} '{names[row['label']]}' and, of {name}, "
+                f"'{given}': a label must have one name."
+            )
+    in_order = all(name in ("", CLASSES[label]) for label, name in names.items() if label < 3)
+    if count <= len(CLASSES) and in_order:  # one of the three may be absent
+        return CLASSES
+    classes = tuple(names.get(label) or str(label) for label in range(count))
+    if len(set(classes)) < count:
+        raise BadInput(f"{source} gives two labels the same name: {', '.join(classes)}.")
+    return classes
 
 
 def _find_flows(root):
@@ -170,9 +205,9 @@ def _read_index(path):
     rows = {}
     for line, row in enumerate(table.to_dict("records"), start=2):
         name = f"{row['sub'].strip()}_{row['filename_o'].strip()}"
-        if row["label"].strip() not in ("0", "1", "2"):
+        if not re.fullmatch(r"\d{1,3}", row["label"].strip(), re.ASCII):
             raise BadInput(
-                f"{path}, line {line}: label '{row['label']}' of {name} is none of 0, 1, 2."
+                f"{path}, line {line}: label '{row['label']}' of {name} is no whole number from 0."
             )
         if name in rows:
             raise BadInput(f"{path}, line {line}: {name} is listed twice; keep one row.")
@@ -189,11 +224,6 @@ def _read_index(path):
 def _database(name, row, source):
     """The index's `dataset` column; where it says nothing, by the subject's kind of name."""
     if given := row["dataset"].strip().lower():
-        if given not in DATABASES:
-            raise BadInput(
-                f"{source} calls the database of {name} '{given}': it must be one of "
-                f"{', '.join(DATABASES)}."
-            )
         return given
     for database, pattern in DATABASES.items():
         if re.fullmatch(pattern, row["sub"]):

@@ -14,7 +14,8 @@ CHOICES = {
     "best": "each subject's own epoch of highest accuracy, as the released code counts: chosen on "
     "the test subject itself, so optimistic by construction",
 }
-DATABASE_NAMES = {"casme2": "CASME II", "smic": "SMIC", "samm": "SAMM", "casme3": "CASME III"}
+# In the order of the tables.
+DATABASE_NAMES = {"smic": "SMIC", "casme2": "CASME II", "samm": "SAMM", "casme3": "CASME III"}
 
 
 def unweighted_scores(labels, predictions, num_classes=3):
@@ -110,8 +111,9 @@ def bootstrap_scores(labels, predictions, subjects, num_classes=3, draws=2000, s
 def group_by_database(databases):
     """{'Full': mask [N], 'SMIC': mask, ...}; 'Full' only where there are several databases."""
     databases = np.asarray(databases)
-    present = [name for name in ("smic", "casme2", "samm", "casme3") if (databases == name).any()]
-    masks = {DATABASE_NAMES[name]: databases == name for name in present}
+    order = [*DATABASE_NAMES, *sorted(set(databases) - DATABASE_NAMES.keys())]
+    present = [name for name in order if (databases == name).any()]
+    masks = {DATABASE_NAMES.get(name, name): databases == name for name in present}
     return masks if len(present) == 1 else {"Full": np.full(len(databases), True), **masks}
 
 

@@ -116,7 +116,7 @@ def train(settings):
         smoothing=0.05,
         mininterval=0.5 if sys.stderr.isatty() else 30,
     )
-    for fold, model in loso.draw_ahead(partial(draw_model, settings), waiting, run.device):
+    for fold, model in loso.draw_ahead(partial(draw_model, run), waiting, run.device):
         progress.set_description(f"subject {fold.subject}")
         train_and_save(run, fold, model, progress)
         if is_first():
@@ -172,7 +172,7 @@ def evaluate(settings):
     print(f"Evaluating the weights in {weights}.")
     keep = check_weights(weights, run)
     with torch.device("meta"):  # no time for initial weights that are overwritten
-        model = build_model(settings)
+        model = build_model(settings, len(run.composite.classes))
     model = model.to_empty(device=run.device)
     predicted = np.full(len(run.composite.names), -1)
     for fold in tqdm(run.held_out, unit="fold", disable=None, leave=False):
@@ -186,22 +186,22 @@ def evaluate(settings):
     report.report_evaluation(run, keep, predicted)
 
 
-def draw_model(settings, fold):
+def draw_model(run, fold):
     """A fold's fresh network, on the CPU, so that its weights are the same for every device."""
     # not torch.manual_seed, which would also seed a GPU that may be training another fold
-    torch.default_generator.manual_seed(loso.derive_seed(settings.SEED, fold.subject))
-    return build_model(settings)
+    torch.default_generator.manual_seed(loso.derive_seed(run.settings.SEED, fold.subject))
+    return build_model(run.settings, len(run.composite.classes))
 
 
-def build_model(settings):
+def build_model(settings, num_classes):
     """The network of the constants; raises BadInput where they do not fit together."""
     if settings.MODEL == "STSTNet":
-        return STSTNet(num_classes=len(composite_dataset.CLASSES))
+        return STSTNet(num_classes=num_classes)
     try:
         return HTNet(
             image_size=composite_dataset.FLOW_SIZE,
             patch_size=settings.PATCH_SIZE,
-            num_classes=len(composite_dataset.CLASSES),
+            num_classes=num_classes,
             dim=settings.DIM,
             heads=settings.HEADS,
             num_hierarchies=settings.NUM_HIERARCHIES,

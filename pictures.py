@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
-from composite_dataset import CLASSES
 from evaluation import count_confusions, group_by_database, score_confusions
 from facial_areas import AREAS, crop_areas
 from support.files import make_folder, read_image, replace_file, write_image
@@ -29,15 +28,15 @@ def draw_confusions(path, composite, predictions):
     for row, (choice, predicted) in zip(axes, predictions.items()):
         for axis, (group, mask) in zip(row, masks.items()):
             counts = confusion_matrix(
-                composite.labels[mask], predicted[mask], labels=range(len(CLASSES))
+                composite.labels[mask], predicted[mask], labels=range(len(composite.classes))
             )
             shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
             axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
             for (i, j), count in np.ndenumerate(counts):
                 colour = "white" if shares[i, j] > 0.6 else "black"
                 axis.text(j, i, count, ha="center", va="center", color=colour)
-            axis.set_xticks(range(len(CLASSES)), [name[:3] for name in CLASSES])
-            axis.set_yticks(range(len(CLASSES)), [name[:3] for name in CLASSES])
+            axis.set_xticks(range(len(composite.classes)), [name[:3] for name in composite.classes])
+            axis.set_yticks(range(len(composite.classes)), [name[:3] for name in composite.classes])
             axis.set_title(f"{group}, {choice}")
     figure.supxlabel("predicted")
     figure.supylabel("truth")
@@ -49,7 +48,7 @@ def draw_curves(path, labels, logits, losses):
     from matplotlib.figure import Figure
 
     uf1, uar = score_confusions(
-        count_confusions(labels, logits.argmax(-1), num_classes=len(CLASSES))
+        count_confusions(labels, logits.argmax(-1), num_classes=logits.shape[-1])
     )
     epochs = np.arange(1, len(logits) + 1)
     figure = Figure(figsize=(10, 4), layout="constrained")
@@ -97,7 +96,7 @@ def draw_sample(composite, i, centres):
         cv2.rectangle(panels[0], (left, top), (left + 100, top + 24), colour, -1)
         write_label(panels[0], area.replace("_", " "), (left + 6, top + 18), 0.55, (255, 255, 255))
     title = np.full((36, 3 * PANEL, 3), 255, np.uint8)
-    emotion = CLASSES[composite.labels[i]]
+    emotion = composite.classes[composite.labels[i]]
     text = (
         f"{composite.databases[i]}  {composite.names[i]}  {emotion}    face | flow image | mosaic"
     )

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import accuracy_score
 
+from composite_dataset import CLASSES
 from evaluation import (
     CHOICES,
     bootstrap_scores,
@@ -71,7 +72,8 @@ def describe_fold(run, fold):
             predicted[name], _ = choose_predictions(
                 stored["logits"], labels, [name] * len(labels), choice
             )
-        uf1, uar = unweighted_scores(truth, np.concatenate(list(predicted.values())))
+        pooled = np.concatenate(list(predicted.values()))
+        uf1, uar = unweighted_scores(truth, pooled, len(run.composite.classes))
         lines.append(
             f"  predicted  {join_numbers(predicted[subject])}   ({choice} epoch; {len(finished)} "
             f"subjects so far: UF1 {uf1:.4f}, UAR {uar:.4f})"
@@ -95,8 +97,8 @@ def tabulate_scores(composite, predictions):
     for choice, predicted in predictions.items():
         for group, mask in group_by_database(composite.databases).items():
             truth, subjects = composite.labels[mask], composite.subjects[mask]
-            uf1, uar = unweighted_scores(truth, predicted[mask])
-            intervals = bootstrap_scores(truth, predicted[mask], subjects)
+            uf1, uar = unweighted_scores(truth, predicted[mask], len(composite.classes))
+            intervals = bootstrap_scores(truth, predicted[mask], subjects, len(composite.classes))
             uf1_interval, uar_interval = (f"{low:.3f}-{high:.3f}" for low, high in intervals)
             rows.append(
                 {
@@ -192,7 +194,11 @@ def report_run(run):
     stored = [run.load_fold(fold) for fold in folds]
     composite = run.composite.select(np.concatenate([fold.test for fold in folds]))
     comparable = (
-        len(folds) == len(run.folds) and not settings.on_sample and not settings.SHUFFLE_LABELS
+        len(folds) == len(run.folds)
+        and set(composite.databases) <= {"smic", "casme2", "samm"}
+        and composite.classes == CLASSES
+        and not settings.on_sample
+        and not settings.SHUFFLE_LABELS
     )
     notes = [SAMPLE_BANNER + "\n"] * settings.on_sample + [CONTROL + "\n"] * settings.SHUFFLE_LABELS
     recorded = ", ".join(f"{name} {value}" for name, value in run.record["settings"].items())

@@ -59,12 +59,14 @@ def prepare(settings, build_model):
     if settings.on_sample:
         say(report.SAMPLE_BANNER)
     starts_run = settings.train and is_first()
-    with torch.device("meta"):  # shapes only: settings that do not fit are refused first
-        parameters = sum(parameter.numel() for parameter in build_model(settings).parameters())
     device, folder = pick_device(settings.DEVICE), RunFolder(settings)
     composite = load_composite(settings.DATASETS)
+    with torch.device("meta"):  # shapes only: settings that do not fit are refused first
+        model = build_model(settings, len(composite.classes))
+    parameters = sum(parameter.numel() for parameter in model.parameters())
     say(f"{composite.summarize().to_string()}\n")
     check_subjects(settings, composite)
+    settings = fit_class_order(settings, len(composite.classes))
     record = {"settings": list_recorded(settings)}
     if starts_run:
         if not settings.overwrite:
@@ -94,6 +96,25 @@ def prepare(settings, build_model):
         folder=folder,
         device=device,
     )
+
+
+def fit_class_order(settings, num_classes):
+    """The settings with a CLASS_ORDER for so many classes; raises BadInput.
+
+    The constant as it ships is of MEGC 2019's three classes; with others it means: the last first,
+    or (STSTNet's) the first first.
+    """
+    order, classes = tuple(settings.CLASS_ORDER), tuple(range(num_classes))
+    if sorted(order) == list(classes):
+        return settings
+    if order not in ((2, 1, 0), (0, 1, 2)):
+        raise BadInput(
+            f"CLASS_ORDER is {format_value(order)}, but the data has the classes "
+            f"{format_value(classes)}: name each of them once."
+        )
+    fitted = classes if order[0] == 0 else classes[::-1]
+    say(f"CLASS_ORDER {format_value(fitted)}, since the data has {num_classes} classes.")
+    return settings._replace(CLASS_ORDER=fitted)
 
 
 def list_recorded(settings):

@@ -3,19 +3,19 @@
 | database | annotation sheet | frames |
 | --- | --- | --- |
 | casme2 | CASME2-coding-*.xlsx | CASME2_RAW_selected/sub01/EP02_01f/img46.jpg |
-| | | or Cropped/…/reg_img46.jpg |
-| samm | SAMM_Micro_FACS_Codes_v2.xlsx | 006/006_1_2/006_05562.jpg |
+| | or CASME2_label_Ver_2.xls | or Cropped/…/reg_img46.jpg |
+| samm | *SAMM_Micro_FACS_Codes_v2.xlsx | 006/006_1_2/006_05562.jpg |
 | smic | none: the folder names the emotion | HS/s1/micro/negative/s1_ne_01/image012345.jpg |
 | | | or …/reg_image012345.bmp |
 | casme3 | cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx | spNO.1/b/color/175.jpg |
+| | | or Part_A_ME_clip/frame/spNO.1_b_175/175.jpg |
 
-The sheet lies in the source folder or in a folder directly below it, the subjects' folders at any
-depth.
+Sheets and subjects' folders are found at any depth below the source folder, the sheet also beside
+it.
 """
 
 import os
 import re
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,31 +24,33 @@ import pandas as pd
 from composite_dataset import CLASSES
 from support.files import BadInput
 
+# Our name of a subject, and its folder's.
 SUBJECTS = {
     "casme2": ("sub{:02d}", r"sub(\d+)"),
-    "samm": ("{:03d}", r"(\d{3})"),  # our name of a subject, its folder
+    "samm": ("{:03d}", r"(\d{3})"),
     "smic": ("s{:02d}", r"s(\d+)"),
-    "casme3": ("spNO.{}", r"spno\.(\d+)"),
+    "casme3": ("spNO.{}", r"spno\.?(\d+)"),
 }
+CASME3_CLIP = r"spno\.?(\d+)_([a-z]+)_(\d+)"  # a folder per clip: subject, file name, onset
+# How users know the sheet, and what the letters and digits of its name contain.
 SHEETS = {
-    "casme2": (
-        "CASME2-coding-*.xlsx",
-        "casme2coding",
-    ),  # how users know it; its letters and digits begin with
-    "samm": ("SAMM_Micro_FACS_Codes_v2.xlsx", "sammmicrofacs"),
-    "casme3": ("cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx", "casme3partame"),
+    "casme2": ("CASME2-coding-*.xlsx or CASME2_label_Ver_2.xls", ("casme2coding", "casme2label")),
+    "samm": ("SAMM_Micro_FACS_Codes_v2.xlsx", ("microfacs",)),
+    "casme3": ("cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx", ("casme3partame",)),
 }
-COLUMNS = {
+# Folders that hold something else of the same name: slower cameras (SMIC), depth maps and videos.
+SKIPPED = {"smic": ("vis", "nir"), "casme3": ("depth", "video")}
+COLUMNS = {  # the letters of what sheets call them
     "Subject": ("subject",),
     "Filename": ("filename",),
-    "Onset": ("onset", "onsetframe"),  # letters only
+    "Onset": ("onset", "onsetframe"),
     "Apex": ("apex", "apexframe"),
     "Offset": ("offset", "offsetframe"),
     "Emotion": ("emotion", "estimatedemotion"),
 }
-EMOTIONS = {
+EMOTIONS = {  # MEGC 2019's three classes
     **dict.fromkeys(("happiness", "happy"), 1),
-    "surprise": 2,  # MEGC 2019's three classes
+    "surprise": 2,
     **dict.fromkeys(("disgust", "repression", "sadness", "sad", "contempt", "fear", "anger"), 0),
 }
 SMIC_EMOTIONS = {"negative": "ne", "positive": "po", "surprise": "sur"}
@@ -60,14 +62,10 @@ class Clip:
 
     database: str
     subject: str  # as in the composite: sub01, 006, s01, spNO.1
-    # as in the composite: EP02_01f, 006_1_2, s01_ne_01; CASME III: <clip>_<onset>, for folders hold
-    # several
-    name: str
+    name: str  # as in the composite: EP02_01f, 006_1_2, s01_ne_01; CASME III: <clip>_<onset>
     folder: Path | None  # None where there is no such folder
     emotion: str  # in the sheet's words
-    label: (
-        int | None
-    )  # 0 negative, 1 positive, 2 surprise, or None for emotions outside the three classes
+    label: int | None  # 0 negative, 1 positive, 2 surprise; None outside the three classes
     onset: int | None = None  # None in SMIC, whose folders begin at the onset
     apex: int | None = None  # None where not annotated
     offset: int | None = None
@@ -99,35 +97,24 @@ def read_clips(database, source):
             f"{source} is not a folder: set --source to the folder that holds the unpacked "
             f"{database}."
         )
-    folders = _subject_folders(database, source)
+    folders, sheets = _search(database, source)
     if database == "smic":
-        return *_read_smic(folders), None
-    sheet = _find_sheet(database, source)
+        return *_read_smic(source, folders), None
+    sheet = _pick_sheet(database, source, sheets)
     clips, left_out, seen = [], [], set()
     for row in _read_sheet(sheet).to_dict("records"):
-        number, name = re.search(r"\d+", row["Subject"]), row["Filename"]
+        number, file = re.search(r"\d+", row["Subject"]), row["Filename"]
         subject = SUBJECTS[database][0].format(int(number[0])) if number else row["Subject"]
         onset, apex, offset = (_frame_number(row[key]) for key in ("Onset", "Apex", "Offset"))
-        folder = next(
-            (path / name for path in folders.get(subject, ()) if (path / name).is_dir()), None
-        )
-        if database == "casme3":
-            name, folder = (
-                f"{name}_{onset}",
-                folder and (folder / "color" if (folder / "color").is_dir() else folder),
-            )
+        name = f"{file}_{onset}" if database == "casme3" else file
+        folder = _find_clip(folders, subject, file, name)
         label = EMOTIONS.get(row["Emotion"].lower())
         clip = Clip(database, subject, name, folder, row["Emotion"], label, onset, apex, offset)
         if clip.sample in seen:
             left_out.append((subject, name, f"{sheet.name} lists it twice; its first row is used"))
         elif folder is None:
-            left_out.append(
-                (
-                    subject,
-                    name,
-                    f"{sheet.name} lists it, but {subject}/{row['Filename']} is missing",
-                )
-            )
+            reason = f"{sheet.name} lists it, but {subject}/{file} is missing under {source}"
+            left_out.append((subject, name, reason))
         elif onset is None:
             left_out.append((subject, name, f"{sheet.name} gives no onset frame"))
         else:
@@ -136,76 +123,102 @@ def read_clips(database, source):
     return clips, left_out, sheet
 
 
-def _subject_folders(database, source):
-    """{subject: its folders}, raw before cropped.
+def _search(database, source):
+    """-> ({subject: its folders}, raw before cropped; sheets at any depth above the subjects).
 
-    Subjects' own folders are not searched: they hold the many frames.
+    Subjects' own folders are not searched: they hold the many frames. A subject of CASME III can
+    also be a list of folders with a clip each.
     """
     form, pattern = SUBJECTS[database]
-    found = {}
-    for parent, children, _ in os.walk(source):
+    skipped = SKIPPED.get(database, ())
+    camera = next((part for part in source.resolve().parts if part.upper() in ("VIS", "NIR")), None)
+    if database == "smic" and camera:
+        raise BadInput(
+            f"{source} holds SMIC's {camera} recordings, of a slower camera: set --source to the "
+            "folder HS, of which the composite is made."
+        )
+    folders, sheets = {}, []
+    for parent, children, files in os.walk(source):
+        sheets += [Path(parent, file) for file in files]
         for child in list(children):
-            if match := re.fullmatch(pattern, child, re.IGNORECASE):
-                found.setdefault(form.format(int(match[1])), []).append(Path(parent, child))
+            clip = re.fullmatch(CASME3_CLIP, child, re.IGNORECASE) if database == "casme3" else None
+            if match := clip or re.fullmatch(pattern, child, re.IGNORECASE):
+                folders.setdefault(form.format(int(match[1])), []).append(Path(parent, child))
                 children.remove(child)
-            elif database == "smic" and child in (
-                "VIS",
-                "NIR",
-            ):  # the same people before slower cameras
+            elif child.lower() in skipped:
                 children.remove(child)
-    if not found:
+    if not folders:
         raise BadInput(
             f"{source} holds no subject folders of {database}, which are named like "
             f"{form.format(1)}: set --source to the folder into which the database was unpacked."
         )
-    return {
-        subject: sorted(
-            paths, key=lambda path: ("crop" in str(path.relative_to(source)).lower(), path)
-        )
-        for subject, paths in found.items()
-    }
+
+    def raw_first(path):
+        return "crop" in str(path.relative_to(source)).lower(), path
+
+    return {subject: sorted(paths, key=raw_first) for subject, paths in folders.items()}, sheets
 
 
-def _read_smic(folders):
+def _find_clip(folders, subject, file, name):
+    """The folder with a clip's frames, or None; upper and lower case are the same.
+
+    file: what the sheet calls the clip; name: what the composite calls it.
+    """
+    for path in folders.get(subject, ()):
+        clip = re.fullmatch(CASME3_CLIP, path.name, re.IGNORECASE)
+        if clip and f"{clip[2]}_{clip[3]}".lower() == name.lower():
+            return path
+        if clip or not path.is_dir():
+            continue
+        for child in sorted(path.iterdir()):
+            if child.name.lower() == file.lower() and child.is_dir():
+                return child / "color" if (child / "color").is_dir() else child
+    return None
+
+
+def _read_smic(source, folders):
+    """SMIC-HS's clips and those that are left out: the folders name the emotions."""
     clips, left_out = {}, []
     for subject, paths in sorted(folders.items()):
-        for folder in (
-            folder for path in paths for folder in sorted(path.glob("micro/*/*")) if folder.is_dir()
-        ):
+        for folder in [clip for path in paths for clip in sorted(path.glob("micro/*/*"))]:
+            if not folder.is_dir():
+                continue
             match = re.fullmatch(r"s(\d+)_(ne|po|sur)_(\d+)", folder.name)
             emotion = folder.parent.name.lower()
-            if (
-                not match
-                or match[2] != SMIC_EMOTIONS.get(emotion)
-                or f"s{int(match[1]):02d}" != subject
-            ):
-                left_out.append(
-                    (subject, folder.name, f"its name contradicts its folder {folder.parent}")
-                )
+            agrees = match and f"s{int(match[1]):02d}" == subject
+            if not agrees or match[2] != SMIC_EMOTIONS.get(emotion):
+                reason = f"its name contradicts its folder {folder.parent}"
+                left_out.append((subject, folder.name, reason))
                 continue
-            name = (
-                f"{subject}_{match[2]}_{int(match[3]):02d}"  # raw folders say s1, the composite s01
-            )
-            clips.setdefault(
-                name, Clip("smic", subject, name, folder, emotion, CLASSES.index(emotion))
-            )
+            name = f"{subject}_{match[2]}_{int(match[3]):02d}"  # raw folders say s1, not s01
+            label = CLASSES.index(emotion)
+            clips.setdefault(name, Clip("smic", subject, name, folder, emotion, label))
+    if not clips and not left_out:
+        raise BadInput(
+            f"{source} has no clips at HS/s1/micro/negative/s1_ne_01, as SMIC-HS is delivered: set "
+            "--source to its folder HS; SMIC-E, whose clips go on before and after the expression, "
+            "is not read."
+        )
     return list(clips.values()), left_out
 
 
-def _find_sheet(database, source):
-    known_as, begins = SHEETS[database]
-    sheets = sorted(
-        path
-        for depth in ("*", "*/*")
-        for path in source.glob(f"{depth}.xlsx")
-        if re.sub(r"[\W_]", "", path.name.lower()).startswith(begins)
-        and not path.name.startswith("~")
+def _pick_sheet(database, source, files):
+    """The newest annotation sheet, by name, among the files or else beside the source folder."""
+    known_as, contained = SHEETS[database]
+    for candidates in (files, source.resolve().parent.iterdir()):
+        sheets = [
+            path
+            for path in candidates
+            if path.suffix.lower() in (".xlsx", ".xls")
+            and not path.name.startswith("~")
+            and any(words in re.sub(r"[\W_]", "", path.stem.lower()) for words in contained)
+        ]
+        if sheets:
+            return max(sheets, key=lambda path: (path.suffix.lower() == ".xlsx", path.name))
+    raise BadInput(
+        f"neither {source} nor a folder in it above the subjects' holds an annotation sheet of "
+        f"{database} ({known_as}), nor is it beside {source}: put it there."
     )
-    if not sheets:
-        raise BadInput(
-            f"{source} holds no annotation sheet of {database} ({known_as}): put it there."
-        )
-    return sheets[-1]  # the newest version, by name
 
 
 def _read_sheet(path):
@@ -215,9 +228,9 @@ def _read_sheet(path):
     """
     try:
         workbook = pd.read_excel(
-            path, sheet_name=None, header=None, dtype=str, keep_default_na=False, engine="openpyxl"
+            path, sheet_name=None, header=None, dtype=str, keep_default_na=False, engine="calamine"
         )
-    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # whatever the readers of .xlsx and .xls make of a damaged file
         raise BadInput(
             f"{path} is not a readable Excel sheet ({error}): download it anew."
         ) from None

@@ -4,6 +4,7 @@ A subject's u_test holds its own samples; its u_train must be exactly everybody 
 """
 
 import os
+import re
 
 from support.files import BadInput
 
@@ -24,14 +25,15 @@ def list_images(folder):
 
 
 def read_classes(folder):
-    """{name: (label, path)} of the images in the class folders 0, 1 and 2."""
+    """{name: (label, path)} of the images in the class folders 0, 1, 2, …"""
     found = {}
     for sub in sorted(folder.iterdir()) if folder.is_dir() else ():
         if sub.name.startswith(".") or not sub.is_dir():
             continue
-        if sub.name not in ("0", "1", "2"):
+        if not re.fullmatch(r"\d{1,3}", sub.name, re.ASCII):
             raise BadInput(
-                f"{sub} is not a class folder: 0 (negative), 1 (positive) and 2 (surprise) are."
+                f"{sub} is not a class folder: 0 (negative), 1 (positive) and 2 (surprise) are, or "
+                "other whole numbers."
             )
         for name, path in list_images(sub).items():
             if name in found:

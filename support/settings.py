@@ -6,7 +6,7 @@ import re
 from collections import namedtuple
 from pathlib import Path
 
-from composite_dataset import CLASSES, holds_data
+from composite_dataset import holds_data
 from support.devices import PRECISIONS
 from support.files import BadInput
 from support.ranks import say
@@ -203,12 +203,9 @@ def check_settings(settings):
     require("MODEL", settings.MODEL in MODELS, " or ".join(MODELS))
     require("KEEP", settings.KEEP in KEEPS, ", ".join(KEEPS[:-1]) + f" or {KEEPS[-1]}")
     require("PRECISION", settings.PRECISION in PRECISIONS, ", ".join(PRECISIONS))
-    classes = list(range(len(CLASSES)))
-    require(
-        "CLASS_ORDER",
-        are_whole("CLASS_ORDER") and sorted(settings.CLASS_ORDER) == classes,
-        "the classes 0, 1 and 2 in some order",
-    )
+    order = settings.CLASS_ORDER
+    is_order = are_whole("CLASS_ORDER") and sorted(order) == list(range(len(order))) != []
+    require("CLASS_ORDER", is_order, "the classes 0, 1 and 2 (or as many as there are), each once")
     require("BLOCK_REPEATS", are_whole("BLOCK_REPEATS"), "whole numbers, one per hierarchy")
     plain_name = re.fullmatch(r"[^/\\\0]{1,100}", settings.RUN) and settings.RUN not in (".", "..")
     require("RUN", plain_name, "a plain folder name of at most 100 characters, without slashes")

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from composite_dataset import (
+    CLASSES,
     FACE_FOLDER,
     FLOW_FOLDER,
     FLOW_TREE,
@@ -113,14 +114,18 @@ def first_flow(root):
             ["sub01_EP01_01", "listed twice"],
         ),
         (
+            lambda root: edit_index(root, lambda t: t.replace({"label": {"2": "two"}})),
+            ["sub01_EP01_03", "'two'"],
+        ),
+        (
             lambda root: edit_index(root, lambda t: t.replace({"label": {"2": "3"}})),
-            ["sub01_EP01_03", "'3'"],
+            ["the label 3", "none the label 2"],
+        ),
+        (
+            lambda root: edit_index(root, lambda t: t.assign(**{"class": list("abcbcadefghi")})),
+            ["a label must have one name"],
         ),
         (lambda root: edit_index(root, lambda t: t.drop(columns="sub")), [INDEX_NAME, "'sub'"]),
-        (
-            lambda root: edit_index(root, lambda t: t.replace({"dataset": {"samm": "sam"}})),
-            ["006_006_1_2", "'sam'"],
-        ),
         (lambda root: edit_index(root, lambda t: t[:0]), [INDEX_NAME]),
         (lambda root: (root / INDEX_NAME).write_text(""), [INDEX_NAME, "CSV"]),
         (lambda root: shutil.rmtree(root / FLOW_FOLDER), ["no flow images"]),
@@ -143,8 +148,8 @@ def move(root, source, target):
     "damage, words",
     [
         (
-            lambda root: move(root, "s01/u_test/0/*", "s01/u_test/3/s01_s01_ne_01 .png"),
-            ["3", "class folder"],
+            lambda root: move(root, "s01/u_test/0/*", "s01/u_test/x/s01_s01_ne_01 .png"),
+            ["x", "class folder"],
         ),
         (
             lambda root: move(root, "s01/u_test/0/*", "s02/u_test/0/s01_s01_ne_01 .png"),
@@ -271,3 +276,23 @@ def test_normalized_maps_have_median_zero_and_deviation_one(seed):
     np.testing.assert_allclose(
         np.corrcoef(maps[0, :, :, 0].ravel(), flows[0, :, :, 0].ravel())[0, 1], 1
     )
+
+
+def test_databases_and_classes_of_ones_own(tiny):
+    """Any database name, and as many classes as there are labels, named or not."""
+    edit_index(tiny, lambda t: t.replace({"dataset": {"samm": "lab"}}))
+    composite = load_composite(tiny)
+    assert list(composite.summarize().index) == ["casme2", "smic", "lab", "total"]
+    assert composite.classes == CLASSES
+    edit_index(tiny, lambda t: t.assign(label=[str(i % 5) for i in range(12)]))
+    composite = load_composite(tiny)
+    assert composite.classes == tuple("01234")
+    assert composite.summarize().loc["total"].tolist() == [6, 12, 3, 3, 2, 2, 2]
+    names = ["joy", "disgust", "repression", "surprise", "others"]
+    edit_index(tiny, lambda t: t.assign(**{"class": [names[i % 5] for i in range(12)]}))
+    assert load_composite(tiny).classes == tuple(names)
+    two = ["happy", "sad"]
+    edit_index(tiny, lambda t: t.assign(label=list("01" * 6), **{"class": two * 6}))
+    composite = load_composite(tiny)
+    assert composite.classes == ("happy", "sad")
+    assert composite.select(np.array([3, 1])).classes == ("happy", "sad")

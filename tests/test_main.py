@@ -17,6 +17,7 @@ from conftest import ROOT, SAMPLES, SMALL, make_datasets, rows, tiny_flow, write
 import loso
 import main_HTNet
 import report
+from evaluation import unweighted_scores
 from support.settings import parse_boolean
 
 
@@ -568,3 +569,26 @@ def test_heavy_imports_are_not_paid_for():
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
     assert output.strip() == "[]"
+
+
+@pytest.mark.parametrize("model", ["HTNet", "STSTNet"])
+def test_five_classes_train_and_evaluate(tiny, command, model):
+    path = tiny / "combined_3_class2_for_optical_flow.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table["label"] = [str(i % 5) for i in range(12)]
+    table["class"] = [["joy", "disgust", "fear", "surprise", "others"][i % 5] for i in range(12)]
+    table["dataset"] = "lab"
+    table.to_csv(path, index=False)
+    status, output, _ = command("--train", "True", "--model", model, "--keep", "best", *SMALL)
+    order = "4,3,2,1,0" if model == "HTNet" else "0,1,2,3,4"
+    assert status == 0 and f"CLASS_ORDER {order}, since the data has 5 classes" in output
+    assert "Published" not in output and rows(output, "last").keys() == {"lab"}
+    fold = np.load(tiny.parent / "results" / model / "folds" / "s01.npz")
+    assert fold["logits"].shape == (3, 2, 5)
+    table = pd.read_csv(tiny.parent / "results" / model / "predictions.csv")
+    uf1, uar = unweighted_scores(table["label"], table["last"], 5)
+    assert rows(output, "last")["lab"] == (f"{uf1:.4f}", f"{uar:.4f}")
+    status, evaluated, _ = command("--train", "False", "--model", model, "--keep", "best", *SMALL)
+    assert status == 0 and rows(evaluated, "best epoch") == rows(output, "best")
+    status, _, error = command("--train", "True", "--class_order", "1,0,2", "--run", "o", *SMALL)
+    assert status == 2 and "CLASS_ORDER is 1,0,2" in error and "0,1,2,3,4" in error

@@ -1,0 +1,82 @@
+"""A clip of a raw database -> the apex face and the flow image that the datasets folder holds."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from clips import crop_face, face_box, read_frame, spot_apex
+from facial_areas import area_centres, detect_landmarks
+from optical_flow import flow_image, to_8bit
+from support.files import BadInput
+
+SPOT_SIZE = 112  # pixels: apex spotting looks at many frames, and half the size is enough
+APEX_RULES = ("strain", "midpoint")
+
+
+@dataclass(frozen=True)
+class ClipImages:
+    """What a clip becomes."""
+
+    apex: int  # the apex frame's number
+    apex_source: str  # "sheet", or "strain" or "midpoint" and why the sheet's is not used
+    face: np.ndarray  # uint8 [224, 224, 3], the apex frame's
+    flow: np.ndarray  # uint8 [28, 28, 3], see `optical_flow.flow_image`
+
+
+def prepare_clip(clip, method="tvl1", apex_rule="strain"):
+    """A clip of `read_clips` -> ClipImages; raises BadInput where it cannot be used.
+
+    method: the optical flow's; apex_rule: how an apex that the sheet does not give, or gives in a
+    way that cannot be used, is found: "strain", the frame of strongest strain within the facial
+    areas, or "midpoint" between onset and offset.
+    """
+    frames = clip.frames()
+    if not frames:
+        raise BadInput(f"{clip.folder} holds no frames.")
+    onset = min(frames) if clip.onset is None else clip.onset
+    if onset not in frames:
+        raise BadInput(f"{clip.folder} holds no onset frame {onset}.")
+    onset_frame = read_frame(frames[onset])
+    landmarks = detect_landmarks(to_8bit(onset_frame)[0])
+    if landmarks is None:
+        raise BadInput(f"dlib finds no face on the onset frame {frames[onset]}.")
+    box = face_box(landmarks, clip.database)
+    apex, source = clip.apex, "sheet"
+    if problem := find_apex_problem(clip, onset, frames):
+        # some offsets are wrong
+        last = clip.offset if clip.offset and clip.offset > onset else max(frames)
+        numbers = [number for number in sorted(frames) if onset <= number <= last]
+        if len(numbers) < 2:
+            raise BadInput(f"{clip.folder} holds no frame after the onset frame {onset}.")
+        if apex_rule == "midpoint":
+            apex = numbers[len(numbers) // 2]
+        else:
+            areas = area_centres(landmarks - box[:2], (box[2], box[2]))
+
+            def read_face(i):
+                return crop_face(read_frame(frames[numbers[i]]), box, SPOT_SIZE)
+
+            apex = numbers[spot_apex(read_face, len(numbers), areas)]
+        source = f"{apex_rule}: {problem}"
+    apex_frame = read_frame(frames[apex])
+    if apex_frame.shape != onset_frame.shape:
+        raise BadInput(f"{frames[apex]} and the onset frame differ in size.")
+    faces = to_8bit(crop_face(onset_frame, box), crop_face(apex_frame, box))
+    flow = flow_image(*faces, method)
+    if not flow.any():
+        raise BadInput(f"{frames[apex]} shows no motion against the onset frame.")
+    return ClipImages(apex, source, faces[1], flow)
+
+
+def find_apex_problem(clip, onset, frames):
+    """Why the sheet's apex frame cannot be used; empty where it can."""
+    apex, offset = clip.apex, clip.offset
+    if apex is None:
+        return "not annotated"
+    if apex <= onset:
+        return f"the sheet's {apex} is not after the onset frame {onset}"
+    if offset is not None and onset < offset < apex:
+        return f"the sheet's {apex} is after the offset frame {offset}"
+    if apex not in frames:
+        return f"the sheet's {apex} is not among the frames"
+    return ""

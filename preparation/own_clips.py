@@ -1,0 +1,95 @@
+"""Data of one's own: a table of clips.
+
+    clip,subject,label,onset,apex
+    videos/a.mp4,anna,happy,12,31
+    frames/b,anna,0,5,
+    c,ben,sad,c_onset.png,c_apex.png
+
+A clip is a folder of frames, a video (frames counted from 0), or only a name where onset and apex
+are image files. Paths count from the table's folder. Labels are whole numbers from 0, or names. An
+empty onset is the clip's first frame, an empty apex is found. A column `offset` may bound the clip.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from clips import VideoFrame, count_frames
+from preparation.raw_databases import Clip
+from support.files import BadInput, read_table
+
+VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".wmv", ".webm", ".mpg", ".mpeg", ".m4v")
+COLUMNS = ("clip", "subject", "label", "onset", "apex")
+
+
+@dataclass(frozen=True)
+class OwnClip(Clip):
+    """A clip of the table; `folder` may be a video, `files` its onset and apex image."""
+
+    files: tuple = ()
+
+    def frames(self):
+        """{frame number: what `clips.read_frame` takes}."""
+        if self.files:
+            return dict(enumerate(self.files))
+        if self.folder.is_file():
+            return {i: VideoFrame(self.folder, i) for i in range(count_frames(self.folder))}
+        return super().frames()
+
+
+def read_own_clips(path):
+    """A table of clips -> (clips, left_out, path), as `read_clips`; raises BadInput."""
+    path = Path(path)
+    table = read_table(path, COLUMNS, "give it the columns " + ", ".join(COLUMNS))
+    rows = [{name: cell.strip() for name, cell in row.items()} for row in table.to_dict("records")]
+    names = sorted({row["label"] for row in rows})
+    if not rows or "" in names:
+        raise BadInput(f"{path} has no rows, or rows without a label: give each clip its label.")
+    if all(name.isdecimal() for name in names):
+        labels = {name: int(name) for name in names}
+    else:
+        labels = {name: i for i, name in enumerate(names)}
+    clips, seen = [], set()
+    for line, row in enumerate(rows, start=2):
+        clip = read_row(path, line, row, labels)
+        if clip.sample in seen:
+            raise BadInput(f"{path}, line {line}: {clip.sample} is listed twice; keep one row.")
+        seen.add(clip.sample)
+        clips.append(clip)
+    return clips, [], path
+
+
+def read_row(path, line, row, labels):
+    """One row of the table -> OwnClip; raises BadInput naming the line."""
+
+    def refuse(problem):
+        raise BadInput(f"{path}, line {line}: {problem}.")
+
+    if not row["clip"] or not row["subject"]:
+        refuse("clip and subject must be given")
+    if any(letter in row["subject"] for letter in "/\\"):
+        refuse(f"the subject '{row['subject']}' must be a name without slashes")
+    place, numbers, files = path.parent / row["clip"], {}, []
+    for column in ("onset", "apex", "offset"):
+        cell = row.get(column, "")
+        if cell and not cell.isdecimal():
+            file = path.parent / cell
+            if column == "offset" or not file.is_file():
+                refuse(f"{column} '{cell}' is neither a frame number nor a file")
+            files.append(file)
+        numbers[column] = int(cell) if cell.isdecimal() else None
+    if files and len(files) != 2:
+        refuse("onset and apex must both be files, or both frame numbers")
+    if files:
+        numbers = {"onset": 0, "apex": 1, "offset": None}
+    elif not place.is_dir() and not (place.is_file() and place.suffix.lower() in VIDEOS):
+        refuse(f"{place} is neither a folder of frames nor a video ({', '.join(VIDEOS)})")
+    return OwnClip(
+        database="own",
+        subject=row["subject"],
+        name=Path(row["clip"]).stem,
+        folder=place,
+        emotion=row["label"],
+        label=labels[row["label"]],
+        files=tuple(files),
+        **numbers,
+    )

@@ -1,0 +1,267 @@
+"""Unusual deliveries, apex frames that cannot be used, data of one's own."""
+
+import shutil
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import xlwt
+from raw_trees import (
+    BROWS,
+    CASME2_HEADER,
+    camera_frame,
+    expression,
+    make_casme3,
+    make_samm,
+    make_smic,
+    write,
+    write_sheet,
+)
+
+import main_HTNet
+import prepare_datasets
+from composite_dataset import INDEX_NAME, load_composite
+from preparation.raw_databases import read_clips
+from preparation.selection import parse_classes
+from support.files import BadInput
+
+CASME3_HEADER = "Subject Filename Onset Apex Offset AU Objective emotion".split()
+
+
+def read_found(database, source):
+    """{sample: (folder's name, onset, apex, offset)} of the clips that are found."""
+    clips, left_out, _ = read_clips(database, source)
+    assert not left_out
+    return {clip.sample: (clip.folder.name, clip.onset, clip.apex, clip.offset) for clip in clips}
+
+
+def test_casme3_as_clips(tmp_path):
+    """A folder per clip, beside depth maps of the same names; the sheet three folders deep."""
+    clips = tmp_path / "Part_A_ME_clip"
+    for name in ("spNO.10_a_116", "spNo.7_C_20"):
+        write(clips / "frame" / name / "116.jpg", b"")
+        write(clips / "depth" / name / "116.png", b"")
+    rows = [
+        ["spNO.10", "a", 116, 120, 125, "4", 5, "fear"],
+        ["spNO.7", "c", 20, 25, 30, "", 1, "happy"],
+    ]
+    write_sheet(
+        tmp_path / "annotation" / "part A" / "v2" / "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx",
+        [CASME3_HEADER, *rows],
+    )
+    assert read_found("casme3", tmp_path) == {
+        "spNO.10_a_116": ("spNO.10_a_116", 116, 120, 125),
+        "spNO.7_c_20": ("spNo.7_C_20", 20, 25, 30),
+    }
+    assert all("depth" not in str(clip.folder) for clip in read_clips("casme3", tmp_path)[0])
+
+
+def test_casme3_spelt_otherwise(tmp_path):
+    """Subjects as spNo.1, clip letters in the other case."""
+    root = make_casme3(tmp_path)
+    (root / "part_A" / "spNO.1").rename(root / "part_A" / "spNo.1")
+    (root / "part_A" / "spNo.1" / "b").rename(root / "part_A" / "spNo.1" / "B")
+    assert set(read_found("casme3", root)) == {
+        f"spNO.1_b_{onset}" for onset in (175, 181, 190, 197)
+    }
+
+
+def test_samm_with_a_dated_sheet(tmp_path):
+    root = make_samm(tmp_path)
+    (root / "SAMM_Micro_FACS_Codes_v2.xlsx").rename(root / "SAMM_20181215_Micro_FACS_Codes_v2.xlsx")
+    assert len(read_found("samm", root)) == 3
+
+
+def make_casme2(root, sheet):
+    write(root / "CASME2-RAW" / "sub01" / "EP02_01f" / "img46.jpg", b"")
+    row = [1, "EP02_01f", None, 46, 59, 86, None, "12", "happiness", None]
+    if sheet.suffix == ".xlsx":
+        write_sheet(sheet, [CASME2_HEADER, row])
+        return
+    workbook = xlwt.Workbook()
+    page = workbook.add_sheet("Sheet1")
+    for i, cells in enumerate([CASME2_HEADER, row]):
+        for j, cell in enumerate(cells):
+            page.write(i, j, cell)
+    workbook.save(sheet)
+
+
+@pytest.mark.parametrize("name", ["CASME2_label_Ver_2.xls", "CASME2-coding-20140508.xlsx"])
+@pytest.mark.parametrize("source", [".", "CASME2-RAW"])
+def test_casme2s_sheets_in_or_beside_the_source(tmp_path, name, source):
+    make_casme2(tmp_path, tmp_path / name)
+    assert read_found("casme2", tmp_path / source) == {"sub01_EP02_01f": ("EP02_01f", 46, 59, 86)}
+
+
+def test_other_smics_are_refused(tmp_path):
+    extended = tmp_path / "HS_long" / "SMIC-HS-E"
+    write(extended / "HS" / "s01" / "s01_ne_01" / "reg_image1.bmp", b"")
+    write(extended / "SMIC-HS-E_annotation.xlsx", b"")
+    with pytest.raises(BadInput, match="SMIC-E, whose clips go on .* is not read"):
+        read_clips("smic", extended)
+    raw = make_smic(tmp_path / "SMIC_all_raw")
+    with pytest.raises(
+        BadInput, match="holds SMIC's VIS recordings.*set --source to the folder HS"
+    ):
+        read_clips("smic", raw / "VIS")
+    shutil.rmtree(raw / "HS")
+    with pytest.raises(BadInput, match="holds no subject folders of smic"):
+        read_clips("smic", raw)
+
+
+STRENGTHS = {1: 0, 3: 1, 5: 3, 7: 1, 9: 0, 11: 4}  # frame: strength; 11 lies beyond the offset, 9
+SPOTTED = {  # clip: (the sheet's apex, why it is not used)
+    "EP02_01f": (6, "is not among the frames"),
+    "EP03_02f": (11, "is after the offset frame 9"),
+    "EP04_02f": (1, "is not after the onset frame 1"),
+    "EP06_01f": ("/", "not annotated"),
+}
+
+
+@pytest.fixture
+def unusable(tmp_path):
+    """CASME II with apex frames that cannot be used."""
+    rows = []
+    for clip, (apex, _) in SPOTTED.items():
+        for number, strength in STRENGTHS.items():
+            frame = camera_frame(expression("surprise", strength))
+            write(tmp_path / "raw" / "sub01" / clip / f"img{number}.jpg", frame)
+        rows.append([1, clip, None, 1, apex, 9, None, "1", "surprise", None])
+    write_sheet(tmp_path / "raw" / "CASME2-coding-20190701.xlsx", [CASME2_HEADER, *rows])
+    return tmp_path
+
+
+def run(*arguments):
+    prepare_datasets.main([str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("rule, apex", [("strain", "5"), ("midpoint", "5")])
+def test_an_apex_that_cannot_be_used_is_found(unusable, capsys, rule, apex):
+    arguments = [
+        "--database",
+        "casme2",
+        "--source",
+        unusable / "raw",
+        "--all-clips",
+        "--workers",
+        1,
+    ]
+    run(*arguments, "--output", unusable / "out", "--apex", rule)
+    table = pd.read_csv(unusable / "out" / INDEX_NAME, dtype=str).set_index("filename_o")
+    assert table["apex"].to_dict() == dict.fromkeys(SPOTTED, apex)
+    for clip, (_, reason) in SPOTTED.items():
+        assert table.loc[clip, "apex_source"].startswith(f"{rule}: ")
+        assert reason in table.loc[clip, "apex_source"]
+    printed = capsys.readouterr().out
+    assert "the apex frame of 4 clips was found" in printed
+    assert "Of these, 3 have one in the sheet that cannot be used" in printed
+    run(*arguments, "--output", unusable / "out", "--apex", rule)
+    assert "4 clips, 0 of them to do" in capsys.readouterr().out
+    other = {"strain": "midpoint", "midpoint": "strain"}[rule]
+    run(*arguments, "--output", unusable / "out", "--apex", other)
+    assert "4 clips, 4 of them to do" in capsys.readouterr().out
+
+
+def test_classes_of_ones_choice(tmp_path, capsys):
+    root = make_casme3(tmp_path / "raw")
+    arguments = [
+        "--database",
+        "casme3",
+        "--source",
+        root,
+        "--output",
+        tmp_path / "out",
+        "--workers",
+        1,
+    ]
+    run(*arguments, "--classes", "fear,positive=happy+surprise,others")
+    composite = load_composite(tmp_path / "out")
+    assert composite.classes == ("fear", "positive")
+    assert composite.names[composite.labels == 0].tolist() == ["spNO.1_b_190"]
+    assert composite.names[composite.labels == 1].tolist() == ["spNO.1_b_175"]
+    assert "published" not in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        run(*arguments, "--classes", "fear,fear")
+    assert "each once" in capsys.readouterr().err
+
+
+def test_classes_are_parsed():
+    assert parse_classes("happy,negative=sad + Fear") == {
+        "happy": (0, "happy"),
+        "sad": (1, "negative"),
+        "fear": (1, "negative"),
+    }
+
+
+def make_own(root):
+    """Two subjects' clips: a folder of frames, a video, a pair of images -> the table's path."""
+    moved = {"joy": expression("happiness"), "surprise": expression("surprise")}
+    rows = []
+    for subject in ("anna", "ben"):
+        for label, moves in moved.items():
+            name = f"{subject}_{label}"
+            frames = [camera_frame(), camera_frame(moves)]
+            write(root / "frames" / name / "f10.png", frames[0])
+            write(root / "frames" / name / "f12.png", frames[1])
+            rows.append((f"frames/{name}", subject, label, "10", "12"))
+            write(root / f"{name}_onset.png", frames[0])
+            write(root / f"{name}_apex.png", frames[1])
+            rows.append((f"{name}_pair", subject, label, f"{name}_onset.png", f"{name}_apex.png"))
+            writer = cv2.VideoWriter(
+                str(root / f"{name}_film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 100, (420, 400)
+            )
+            for strength in (0, 1, 2.5, 1):
+                writer.write(
+                    camera_frame([(x, y, strength * u, strength * v) for x, y, u, v in moves])
+                )
+            writer.release()
+            rows.append((f"{name}_film.avi", subject, label, "", ""))
+    table = pd.DataFrame(rows, columns=["clip", "subject", "label", "onset", "apex"])
+    table.to_csv(root / "clips.csv", index=False)
+    return root / "clips.csv"
+
+
+def test_data_of_ones_own_from_an_empty_folder(tmp_path, capsys, monkeypatch):
+    """Prepared, trained and evaluated; folders, videos and pairs of images."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    run("--database", "own", "--source", make_own(tmp_path / "mine"), "--output", "datasets/own")
+    composite = load_composite(tmp_path / "datasets" / "own")
+    assert composite.classes == ("joy", "surprise") and set(composite.databases) == {"own"}
+    assert len(composite.names) == 12 and set(composite.subjects) == {"anna", "ben"}
+    table = pd.read_csv("datasets/own/" + INDEX_NAME, dtype=str).set_index("filename_o")
+    assert (table["apex"][[name.endswith("film") for name in table.index]] == "2").all()
+    brows = composite.flows[composite.labels == 1][:, 3:9, 4:24, 1].astype(float)
+    medians = np.median(composite.flows[composite.labels == 1][..., 1], axis=(1, 2))
+    assert (brows.mean((1, 2)) < medians - 10).all()  # lifted, in each of the three kinds
+    assert BROWS
+    small = "--dim 8 --heads 2 --block_repeats 1,1,1 --epochs 2 --batch_size 8".split()
+    for train in ("True", "False"):
+        main_HTNet.main(["--train", train, "--datasets", "datasets/own", *small])
+    printed = capsys.readouterr().out
+    assert "| best epoch | own | 2 | 12 |" in printed and "Published" not in printed
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"clip": "nowhere"}, ["line 2", "nowhere is neither a folder of frames nor a video"]),
+        ({"subject": ""}, ["line 2", "clip and subject must be given"]),
+        ({"subject": "../x"}, ["line 2", "without slashes"]),
+        (
+            {"onset": "gone.png"},
+            ["line 2", "onset 'gone.png' is neither a frame number nor a file"],
+        ),
+        ({"label": ""}, ["rows without a label"]),
+    ],
+)
+def test_a_wrong_table_of_clips_is_one_sentence(tmp_path, capsys, change, words):
+    write(tmp_path / "a" / "1.png", camera_frame())
+    row = {"clip": "a", "subject": "anna", "label": "0", "onset": "", "apex": ""} | change
+    pd.DataFrame([row]).to_csv(tmp_path / "clips.csv", index=False)
+    with pytest.raises(SystemExit) as stop:
+        run("--database", "own", "--source", tmp_path / "clips.csv", "--output", tmp_path / "out")
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and all(word in error for word in ["clips.csv", *words][1:])
+    assert error.count("\n") == 1
