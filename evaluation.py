@@ -69,21 +69,17 @@ def choose_epochs(logits, labels, subjects, choice):
     names, person = np.unique(subjects, return_inverse=True)
     predictions = logits.argmax(-1)
     if choice == "others":
-        counts = count_confusions(
-            labels, predictions, person, len(names), num_classes
-        )  # [E, S, C, C]
-        score = score_confusions(counts.sum(1, keepdims=True) - counts)[
-            0
-        ]  # UF1 [E, S] of all but S
+        # confusion counts [E, S, C, C], then UF1 [E, S] of everybody but S
+        counts = count_confusions(labels, predictions, person, len(names), num_classes)
+        score, _ = score_confusions(counts.sum(1, keepdims=True) - counts)
     elif choice == "best":
         correct = (predictions == labels).astype(float)  # [E, N]
         score = np.stack([correct[:, person == i].sum(1) for i in range(len(names))], axis=1)
     else:
         raise ValueError(f"choice is '{choice}': it must be one of {', '.join(CHOICES)}.")
     score = np.round(score, 12)  # equal fractions may differ in the last bit, and ties must be ties
-    latest_best = (
-        num_epochs - 1 - score[::-1].argmax(0)
-    )  # argmax takes the first: from the end, the latest
+    # argmax takes the first of equal ones: seen from the end, the latest
+    latest_best = num_epochs - 1 - score[::-1].argmax(0)
     return latest_best[person]
 
 

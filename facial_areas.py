@@ -54,9 +54,8 @@ def detect_landmarks(face):
     """
     detector, predictor = _dlib_models()
     grey = face if face.ndim == 2 else cv2.cvtColor(face, cv2.COLOR_BGR2GRAY)
-    scale = min(
-        1.0, 448 / min(grey.shape)
-    )  # the detector's window is 80 pixels: large frames would only cost time
+    # the detector's window is 80 pixels: large frames would only cost time
+    scale = min(1.0, 448 / min(grey.shape))
     if scale < 1:
         grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     for share, upsampling, threshold in DETECTIONS:

@@ -103,6 +103,7 @@ class Level(nn.Module):
         self.block_side = block_side
         tokens = block_side**2
         self.position = nn.Parameter(torch.randn(tokens))
+        # named as in checkpoints; elsewhere a block is a square of tokens
         self.blocks = nn.ModuleList(
             TransformerLayer(dim, heads, tokens, mlp_mult, dropout) for _ in range(repeats)
         )
@@ -112,8 +113,8 @@ class Level(nn.Module):
         h, w = x.shape[1] // p, x.shape[2] // p
         x = rearrange(x, "b (h p) (w q) d -> (b h w) (p q) d", p=p, q=p)  # [B h w, p^2, dim]
         x = x + self.position[:, None]  # the same for all of dim
-        for block in self.blocks:
-            x = block(x)
+        for layer in self.blocks:
+            x = layer(x)
         return rearrange(x, "(b h w) (p q) d -> b (h p) (w q) d", h=h, w=w, p=p)  # [B, H, W, dim]
 
 
@@ -141,7 +142,7 @@ class Aggregation(nn.Module):
         """The convolution of a 2x2 map as one linear layer.
 
         20 of the 36 products of taps and pixels would only multiply padding. A training step of the
-        paper's network takes a quarter less time so (on a CPU, float32 and bf16).
+        paper's network takes a fifth less time so (on a CPU, float32 and bf16).
         """
         # Position (i, j) of the map sees (k, l) through the tap (k - i + 1, l - j + 1).
         taps = self.conv.weight.flatten(2).unbind(-1)

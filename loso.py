@@ -22,7 +22,7 @@ from support.files import BadInput
 EAGER_EPOCHS = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fold:
     """One subject held out."""
 
@@ -42,10 +42,9 @@ class FoldResult:
 
 
 def order_by_class(labels, class_order):
-    """int [N] -> int [N]: all indices, the classes one after the other as in `class_order`, by name
-    within a class.
+    """int [N] -> int [N]: all indices, by class as `class_order` says, by name within a class.
 
-    There is no shuffling, so that this order decides what each epoch's last batch holds (README,
+    There is no shuffling, so this order decides what each epoch's last batch holds (README,
     detail 6).
     """
     return np.argsort(np.argsort(class_order)[labels], kind="stable")
@@ -173,42 +172,42 @@ def train_fold(
     with cuda_graphs.use_own_stream(device) as stream:
         for epoch in range(epochs):
             if record and epoch == EAGER_EPOCHS:
-                optimizer.param_groups[0]["capturable"] = (
-                    True  # before, it would warn that nothing is captured
-                )
-                optimizer.zero_grad(
-                    set_to_none=True
-                )  # their memory is of no use within the recording's own
+                # "capturable" only now: before, it would warn that nothing is captured. The
+                # gradients go, since the recording keeps its own.
+                optimizer.param_groups[0]["capturable"] = True
+                optimizer.zero_grad(set_to_none=True)
                 train_epoch = cuda_graphs.record(train_epoch, stream)
-                store_weights = (
-                    cuda_graphs.record(store_weights, stream) if keep == "best" else None
-                )
+                if keep == "best":
+                    store_weights = cuda_graphs.record(store_weights, stream)
             if shuffle:
                 permute_samples()
             loss, held_out = train_epoch()
-            losses.append(
-                loss.clone()
-            )  # a recorded epoch writes over what it returned the last time
+            # copies, since a recorded epoch writes over what it returned the last time
+            losses.append(loss.clone())
             logits.append(held_out.clone())
-            if (
-                keep == "best"
-                and (correct := int((held_out.argmax(1) == test_labels).sum())) >= most_correct
-            ):
-                epoch_kept, most_correct = epoch, correct
-                store_weights()
+            if keep == "best":
+                correct = int((held_out.argmax(1) == test_labels).sum())
+                if correct >= most_correct:
+                    epoch_kept, most_correct = epoch, correct
+                    store_weights()
             if device.type == "cpu" or keep == "best" or epoch % 20 == 19 or epoch == epochs - 1:
-                for loss in torch.stack(losses[reported:]).tolist():
-                    reported += 1
-                    if not np.isfinite(loss):
-                        raise BadInput(
-                            f"the training loss became {loss} in epoch {reported}: lower "
-                            "LEARNING_RATE."
-                        )
-                    if on_epoch:
-                        on_epoch(loss)
+                report_losses(losses, reported, on_epoch)
+                reported = len(losses)
         if keep == "last":
             epoch_kept, best = epochs - 1, weights
-        state = best and {
-            name: value.to("cpu", copy=keep == "last") for name, value in best.items()
-        }
+        state = None
+        if best:
+            copied = keep == "last"  # else they are the model's own, where the device is the CPU
+            state = {name: value.to("cpu", copy=copied) for name, value in best.items()}
         return FoldResult(torch.stack(logits).cpu(), torch.stack(losses).cpu(), epoch_kept, state)
+
+
+def report_losses(losses, reported, on_epoch):
+    """Calls on_epoch with the losses not yet `reported`; BadInput where one is not finite."""
+    for epoch, loss in enumerate(torch.stack(losses[reported:]).tolist(), start=reported + 1):
+        if not np.isfinite(loss):
+            raise BadInput(
+                f"the training loss became {loss} in epoch {epoch}: lower LEARNING_RATE."
+            )
+        if on_epoch:
+            on_epoch(loss)

@@ -27,9 +27,9 @@ import composite_dataset
 import loso
 import report
 from htnet import HTNet
-from run import check_weights, prepare
+from run import prepare
 from ststnet import STSTNet
-from support.devices import describe_machine, set_precision
+from support.devices import describe_machine, explain_failure, set_precision
 from support.exits import explain_errors
 from support.files import BadInput
 from support.ranks import count_ranks, go_first, is_first, join_ranks, rank, say, wait_for_all
@@ -88,7 +88,7 @@ PRESETS = {  # (the constant as shipped, what the preset makes of it); an edited
 
 def main(argv=None):
     """The command. Bad input is one sentence on standard error and exit status 2."""
-    with explain_errors("main_HTNet.py"), join_ranks():
+    with explain_errors("main_HTNet.py", explain=explain_failure), join_ranks():
         constants = {name: globals()[name] for name in CONSTANTS}
         settings = read_settings(argv, constants, PRESETS, __file__)
         if settings.THREADS:
@@ -101,6 +101,9 @@ def train(settings):
     """Trains a network for each held-out subject, a rank its share of them, then reports on all."""
     run = go_first(partial(prepare, settings, build_model))
     finished = {fold.subject for fold in run.held_out if run.folder.is_finished(fold)}
+    for fold in run.held_out:
+        if fold.subject in finished:
+            run.load_fold(fold)  # a damaged one is refused now, not after hours of training
     wait_for_all()  # or a quick rank's first fold would count as finished before
     if finished:
         say(
@@ -165,12 +168,12 @@ def evaluate(settings):
     """One forward pass per subject with the kept weights; a row named after their epoch."""
     if not is_first():
         return  # minutes of reading: not worth sharing
-    weights = find_weights(
-        RunFolder(settings), Path(settings.WEIGHTS, "pretrained", settings.MODEL)
-    )
-    run = prepare(settings, build_model)
+    shipped = Path(settings.WEIGHTS, "pretrained", settings.MODEL)
+    weights = find_weights(RunFolder(settings), shipped)
+    if weights == shipped:  # their scores are no result of this run
+        settings = settings._replace(RUN=f"pretrained-{settings.MODEL}")
     print(f"Evaluating the weights in {weights}.")
-    keep = check_weights(weights, run)
+    run = prepare(settings, build_model, weights)
     with torch.device("meta"):  # no time for initial weights that are overwritten
         model = build_model(settings, len(run.composite.classes))
     model = model.to_empty(device=run.device)
@@ -183,7 +186,7 @@ def evaluate(settings):
             f"{fold.subject}: predicted {report.join_numbers(predicted[fold.test])}   truth "
             f"{report.join_numbers(run.composite.labels[fold.test])}"
         )
-    report.report_evaluation(run, keep, predicted)
+    report.report_evaluation(run, predicted)
 
 
 def draw_model(run, fold):

@@ -12,7 +12,7 @@ import numpy as np
 from composite_dataset import FLOW_SIZE
 from support.files import BadInput
 
-METHODS = ("tvl1", "farneback")
+METHODS = ("tvl1", "dis", "farneback")
 EDGE = 2  # pixels; docs/optical_flow.md says what it changes
 
 
@@ -61,6 +61,8 @@ def optical_flow(onset, apex, method="tvl1"):
         raise BadInput(
             f"onset and apex frame differ in size, {onset.shape} and {apex.shape}: crop both alike."
         )
+    if method == "dis":
+        return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(onset, apex, None)
     if method == "farneback":
         return cv2.calcOpticalFlowFarneback(
             onset,
@@ -125,7 +127,6 @@ def flow_image(onset, apex, method="tvl1"):
         np.dstack([third, flow[..., 1], flow[..., 0]]), size, interpolation=cv2.INTER_AREA
     )
     low, high = maps.min((0, 1)), maps.max((0, 1))
-    spread = np.where(
-        high - low > 1e-4, high - low, np.inf
-    )  # below a ten-thousandth of a pixel is rounding
+    # below a ten-thousandth of a pixel is rounding
+    spread = np.where(high - low > 1e-4, high - low, np.inf)
     return np.rint((maps - low) / spread * 255).astype(np.uint8)

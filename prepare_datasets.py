@@ -80,8 +80,6 @@ def prepare(database, source, output, options):
             f"{output / FLOW_TREE} holds flow images made elsewhere, which would be read instead "
             "of those made here: use another --output."
         )
-    for folder in (output / FACE_FOLDER, output / FLOW_FOLDER):
-        make_folder(folder)
     index = read_own_table(index_path, COLUMNS)
     old_left_out = read_own_table(left_out_path, LEFT_OUT)
     others = index[index["dataset"] != database]
@@ -96,6 +94,8 @@ def prepare(database, source, output, options):
         f"{database}: {source}, {sheet or 'without a sheet'}; {len(clips)} clips, {len(todo)} of "
         "them to do"
     )
+    for folder in (output / FACE_FOLDER, output / FLOW_FOLDER):
+        make_folder(folder)
     for clip, images in prepare_clips(todo, database, options):
         if isinstance(images, BadInput):
             left_out.insert(0, (clip.subject, clip.name, str(images).rstrip(".")))
@@ -229,7 +229,7 @@ def main(argv=None):
     if len(args.database) != len(args.source):
         parser.error("give one --source for each --database.")
     options = Options(args.classes, args.all_clips, args.flow, args.apex, args.workers)
-    with explain_errors("prepare_datasets.py"):
+    with explain_errors("prepare_datasets.py", expected=(OSError,)):
         for database, source in zip(args.database, args.source):
             prepare(database, source, args.output, options)
 

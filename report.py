@@ -222,11 +222,12 @@ def report_run(run):
     print(f"\n{text}\nWritten to {run.folder.results}{os.sep}")
 
 
-def report_evaluation(run, keep, predicted):
+def report_evaluation(run, predicted):
     """Prints the scores of kept weights and writes evaluation.csv.
 
-    keep: the epoch choice of the weights; predicted: int [N], -1 where not held out.
+    predicted: int [N], -1 where not held out.
     """
+    keep = run.weights_keep
     order = np.concatenate([fold.test for fold in run.held_out])
     composite, predicted = run.composite.select(order), predicted[order]
     table = tabulate_scores(composite, {name_choice(keep): predicted})

@@ -37,6 +37,12 @@ class Run:
     record: dict  # stored as settings.json: the settings that make this run, and a hash of the data
     folder: RunFolder
     device: torch.device
+    weights_record: dict | None = None  # in evaluation: settings.json of the weights
+
+    @property
+    def weights_keep(self):
+        """KEEP of the weights that are evaluated, or "unknown"."""
+        return (self.weights_record or {"settings": {}})["settings"].get("KEEP", "unknown")
 
     @property
     def held_out(self):
@@ -50,9 +56,10 @@ class Run:
         return self.folder.load_fold(fold.subject, names, labels, self.settings.EPOCHS)
 
 
-def prepare(settings, build_model):
+def prepare(settings, build_model, weights=None):
     """Reads the data and makes the networks' inputs -> Run. For training, makes the run's folders.
 
+    weights: for evaluation, the folder of the weights.
     What can be refused before the facial areas are looked for (seconds to minutes) is refused then;
     nothing is written before all is checked.
     """
@@ -67,16 +74,22 @@ def prepare(settings, build_model):
     say(f"{composite.summarize().to_string()}\n")
     check_subjects(settings, composite)
     settings = fit_class_order(settings, len(composite.classes))
+    subjects = settings.SUBJECTS or tuple(np.unique(composite.subjects).tolist())
+    weights_record = check_weights(weights, settings, subjects) if weights else None
     record = {"settings": list_recorded(settings)}
     if starts_run:
         if not settings.overwrite:
             folder.refuse_other_runs(record)
-        subjects = settings.SUBJECTS or np.unique(composite.subjects)
-        folder.refuse_full_disk(parameters, subjects, settings.overwrite)
+        folder.refuse_full_disk(parameters, subjects, record)
     centres, areas = None, Path(settings.DATASETS, "facial_areas.csv")
     if settings.MODEL == "HTNet":
         centres, found = find_centres(composite, areas, say)
     record["data"] = hash_data(composite, centres)
+    if weights_record and weights_record["data"] != record["data"]:
+        say(
+            f"Note: the weights in {weights} were trained on other data (other samples, flow "
+            "images or facial areas)."
+        )
     if starts_run:
         folder.claim(record, settings.overwrite)
     if settings.MODEL == "HTNet" and is_first():
@@ -95,6 +108,7 @@ def prepare(settings, build_model):
         record=record,
         folder=folder,
         device=device,
+        weights_record=weights_record,
     )
 
 
@@ -156,20 +170,19 @@ def check_subjects(settings, composite):
         )
 
 
-def check_weights(folder, run):
-    """Holds the weights in a folder against this run -> their KEEP, or "unknown".
+def check_weights(folder, settings, subjects):
+    """Holds the weights in a folder against the settings -> their settings.json, or None.
 
     Prints what there is to know. Raises BadInput where they are of another network, or lack one of
-    the held-out subjects.
+    the subjects.
     """
-    stored = read_record(folder / "settings.json")
-    subjects = [fold.subject for fold in run.held_out]
+    stored, ours = read_record(folder / "settings.json"), list_recorded(settings)
     if not stored:
         say(
             f"Note: {folder} has no settings.json, so the epoch choice of these weights is unknown."
         )
     else:
-        theirs, ours = stored["settings"], run.record["settings"]
+        theirs = stored["settings"]
         must_agree = {name: ours[name] for name in ("MODEL", "NORMALIZE", *NETWORK) if name in ours}
         if different := list_differences(must_agree, theirs):
             asked = " ".join(
@@ -181,11 +194,6 @@ def check_weights(folder, run):
                 f"{folder} holds weights of other settings: {'; '.join(different)}; give {asked}, "
                 "or another RUN."
             )
-        if stored["data"] != run.record["data"]:
-            say(
-                f"Note: the weights in {folder} were trained on other data (other samples, flow "
-                "images or facial areas)."
-            )
         precisions = theirs["PRECISION"], ours["PRECISION"]
         if "bf16" in precisions and len(set(precisions)) > 1:
             say(
@@ -196,10 +204,10 @@ def check_weights(folder, run):
         if theirs["SHUFFLE_LABELS"]:
             say(report.CONTROL)
     if missing := [subject for subject in subjects if not (folder / f"{subject}.pth").exists()]:
-        there = sorted(path.stem for path in folder.glob("[!.]*.pth"))
+        kept = sorted(path.stem for path in folder.glob("[!.]*.pth"))
         raise BadInput(
             f"{folder / missing[0]}.pth is missing ({len(missing)} of {len(subjects)} subjects "
-            "lack weights): train with --train True, or name those that have weights in SUBJECTS: "
-            f"{','.join(there[:5])}..."
+            "lack weights): train with --train True; or name those that have weights in SUBJECTS, "
+            f"{','.join(kept[:5])}...; or give a RUN that has none, for the weights that ship."
         )
-    return stored["settings"]["KEEP"] if stored else "unknown"
+    return stored

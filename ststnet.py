@@ -32,12 +32,12 @@ class STSTNet(nn.Module):
 
     def forward(self, images):
         x = images.contiguous(memory_format=torch.channels_last)  # pooling is faster so
-        x = F.relu_(
-            F.conv2d(x, self.join("conv", "weight"), self.join("conv", "bias"), padding=2)
-        )  # [B, 16, 30, 30]
+        x = F.conv2d(x, self.join("conv", "weight"), self.join("conv", "bias"), padding=2)
+        x = F.relu_(x)  # [B, 16, 30, 30]
         x = F.max_pool2d(self.normalize(x), 3, stride=3, padding=1)  # [B, 16, 10, 10]
         x = F.avg_pool2d(F.dropout(x, 0.5, self.training), 2)  # [B, 16, 5, 5]
-        return self.fc(x.flatten(1))
+        with torch.autocast(x.device.type, enabled=False):  # bf16 logits would often be equal
+            return self.fc(x.flatten(1).to(self.fc.weight.dtype))
 
     def join(self, layer, tensor):
         """A tensor of the three streams' layers ("conv", "weight") as one, [3 + 5 + 8, ...]."""

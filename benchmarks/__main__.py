@@ -238,9 +238,8 @@ def main():
     parser.add_argument("--growth", type=parse_boolean, default=False)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    if (
-        arguments.growth
-    ):  # alone, for on Linux a process inherits the peak memory of the one that started it
+    # alone, for on Linux a process inherits the peak memory of the one that started it
+    if arguments.growth:
         return growth()
     rate, bandwidth = machine_rates()
     print(

@@ -8,6 +8,7 @@ a markdown table.
 """
 
 import argparse
+import time
 
 import cv2
 import numpy as np
@@ -15,10 +16,11 @@ import numpy as np
 from facial_areas import detect_landmarks
 from optical_flow import optical_flow, optical_strain
 
+# the border is left out of the errors: there the onset shows what the apex does not
 SIZE, BORDER = (
     224,
     12,
-)  # the border is left out of the errors: there the onset shows what the apex does not
+)
 
 
 def portrait():
@@ -57,13 +59,18 @@ def fields(amplitude):
     for cx, cy, sign in ((56, 50, -1), (168, 50, 1), (68, 160, -1), (156, 160, 1)):
         along = sign * np.array((0.6, 0.8))
         bump = np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * sigma**2))
-        slope = (
-            np.dstack([-(x - cx), -(y - cy)]) / sigma**2 * bump[..., None]
-        )  # d/dx and d/dy of the bump
+        # d/dx and d/dy of the bump
+        slope = np.dstack([-(x - cx), -(y - cy)]) / sigma**2 * bump[..., None]
         flow += amplitude * bump[..., None] * along
         gradient += amplitude * along[:, None] * slope[..., None, :]
     (u_x, u_y), (v_x, v_y) = np.moveaxis(gradient, (2, 3), (0, 1))
     yield "expression", flow, np.sqrt(u_x**2 + v_y**2 + (u_y + v_x) ** 2 / 2)
+
+
+def correlate(a, b):
+    """Correlation of two maps after both are shrunk to 28x28; nan where one does not vary."""
+    small = [cv2.resize(map_, (28, 28), interpolation=cv2.INTER_AREA).ravel() for map_ in (a, b)]
+    return np.corrcoef(*small)[0, 1] if min(map(np.ptp, small)) > 1e-9 else np.nan
 
 
 def main(argv=None):
@@ -80,40 +87,37 @@ def main(argv=None):
     apex, rng = portrait().astype(np.float32), np.random.default_rng(0)
     y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32)
     inner = np.s_[BORDER:-BORDER, BORDER:-BORDER]
+    names = {"tvl1": "TV-L1", "dis": "DIS", "farneback": "Farneback"}
     print(
-        "| field | largest displacement, px | TV-L1: endpoint error, px | Farneback: endpoint "
-        "error, px "
-        "| strain, mean | TV-L1: strain error | Farneback: strain error |\n| --- "
-        + "| --- " * 6
-        + "|"
+        f"| field | px | {' | '.join(f'{name}: error' for name in names.values())} | strain | "
+        f"{' | '.join(f'{name}: strain error, r' for name in names.values())} |"
     )
+    print("| --- " * (3 + 2 * len(names)) + "|")
+    seconds = {method: [] for method in names}
     for amplitude in (0.2, 0.5, 1.0, 2.0, 3.0):
         for name, flow, strain in fields(amplitude):
+            u, v = np.moveaxis(flow.astype(np.float32), 2, 0)
             onset = cv2.remap(
-                apex,
-                x + flow[..., 0].astype(np.float32),
-                y + flow[..., 1].astype(np.float32),
-                cv2.INTER_LANCZOS4,
-                borderMode=cv2.BORDER_REPLICATE,
+                apex, x + u, y + v, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE
             )
-            frames = [
-                np.clip(np.rint(frame + noise * rng.standard_normal(frame.shape)), 0, 255).astype(
-                    np.uint8
-                )
-                for frame in (onset, apex)
-            ]
-            cells = {}
-            for method in ("tvl1", "farneback"):
+            noisy = [frame + noise * rng.standard_normal(frame.shape) for frame in (onset, apex)]
+            frames = [np.clip(np.rint(frame), 0, 255).astype(np.uint8) for frame in noisy]
+            errors, strains = [], []
+            for method in names:
+                start = time.perf_counter()
                 found = optical_flow(*frames, method=method)
-                cells[method] = (
-                    np.median(np.linalg.norm(found - flow, axis=-1)[inner]),
-                    np.median(np.abs(optical_strain(found) - strain)[inner]),
-                )
+                seconds[method].append(time.perf_counter() - start)
+                distance = np.linalg.norm(found - flow, axis=-1)[inner]
+                errors.append(f"{np.median(distance):.3f}, {np.percentile(distance, 95):.3f}")
+                found = optical_strain(found)
+                difference = np.median(np.abs(found - strain)[inner])
+                strains.append(f"{difference:.4f}, {correlate(found, strain):.2f}")
             print(
-                f"| {name} | {amplitude} | {cells['tvl1'][0]:.3f} | {cells['farneback'][0]:.3f} | "
-                f"{strain[inner].mean():.4f} | {cells['tvl1'][1]:.4f} | "
-                f"{cells['farneback'][1]:.4f} |"
+                f"| {name} | {amplitude} | {' | '.join(errors)} | {strain[inner].mean():.4f} | "
+                f"{' | '.join(strains)} |"
             )
+    print("\nSeconds per pair of 224x224 frames, median:", end=" ")
+    print(", ".join(f"{names[method]} {np.median(seconds[method]):.3f}" for method in names))
 
 
 if __name__ == "__main__":

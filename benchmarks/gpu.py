@@ -201,12 +201,13 @@ def precision_table(dim, device, epochs, root):
     fold = max(loso.split_subjects(composite, (2, 1, 0)), key=lambda fold: len(fold.test))
     train, test = fold.train, fold.test
     results = {}
+    # twice: what atomics' order alone does on a GPU
     for precision in (
         "float32",
         "float32 again",
         "tf32",
         "bf16",
-    ):  # twice: what atomics' order alone does on a GPU
+    ):
         devices.set_precision(precision)
         results[precision] = loso.train_fold(
             model_for(dim, device),

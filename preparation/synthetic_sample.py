@@ -30,9 +30,7 @@ SUBJECTS = {
     "samm": ("006", "007", "009", "010"),
 }
 CLIPS = 3  # per subject and class
-FRAME = (
-    400  # pixels: the face and some room around it, at the scale at which the face is 224 pixels
-)
+FRAME = 400  # pixels: the face, 224 pixels wide, and some room around it
 JPEG_QUALITY = 80
 
 # The expressions: at which landmark, how far from it and how wide (in eye distances), and which way
@@ -41,16 +39,16 @@ JPEG_QUALITY = 80
 EXPRESSIONS = {
     "negative": [
         ("eye", (0.08, -0.24), (0.22, 0.10), (0.35, 1.0)),  # brow lowering
-        ("lip", (0.00, 0.05), (0.12, 0.12), (0.15, 0.8)),
-    ],  # lip-corner depression
+        ("lip", (0.00, 0.05), (0.12, 0.12), (0.15, 0.8)),  # lip-corner depression
+    ],
     "positive": [
         ("lip", (-0.02, 0.00), (0.14, 0.12), (-0.8, -0.7)),  # lip-corner pull
-        ("lip", (-0.10, -0.35), (0.16, 0.13), (-0.5, -0.8)),
-    ],  # cheek raise
+        ("lip", (-0.10, -0.35), (0.16, 0.13), (-0.5, -0.8)),  # cheek raise
+    ],
     "surprise": [
         ("eye", (0.00, -0.24), (0.25, 0.11), (-0.1, -1.0)),  # brow raise
-        ("lip", (0.20, 0.22), (0.20, 0.13), (0.05, 0.9)),
-    ],  # jaw drop
+        ("lip", (0.20, 0.22), (0.20, 0.13), (0.05, 0.9)),  # jaw drop
+    ],
 }
 BLINK = [("eye", (0.00, -0.02), (0.16, 0.05), (0.0, 1.0))]
 
@@ -90,9 +88,8 @@ def make_subject(rng, portrait, grid):
     """The portrait [400, 400, 3] -> a neutral face, float32 of the same shape."""
     face = portrait[:, ::-1] if rng.random() < 0.5 else portrait
     x, y = ((axis - FRAME / 2) / FACE_SIZE for axis in grid)
-    eyes, jaw, nose = rng.uniform(
-        (-8, -8, -6), (8, 8, 6)
-    )  # eye distance, jaw width and face length, pixels
+    # eye distance, jaw width and face length, pixels
+    eyes, jaw, nose = rng.uniform((-8, -8, -6), (8, 8, 6))
     proportions = np.dstack(
         [
             2
@@ -115,12 +112,13 @@ def make_subject(rng, portrait, grid):
 def make_clip(rng, face, points, emotion, vigour, restlessness, grid):
     """A neutral face and its landmarks -> onset and apex frame, uint8 [400, 400, 3]."""
     parts = EXPRESSIONS[emotion]
+    # rarely both sides alike
     weights = (
         vigour
         * rng.uniform(0.6, 2.4)
         * rng.dirichlet((1.5, 1.5))[:, None]  # rarely both parts alike
         * rng.uniform(0.5, 1.3, (len(parts), 2))
-    )  # rarely both sides alike
+    )
     weights *= np.clip(weights.max(), 0.5, 3.0) / weights.max()
     flow = bumps(parts, points, grid, weights)
     if rng.random() < 0.3:
@@ -131,9 +129,8 @@ def make_clip(rng, face, points, emotion, vigour, restlessness, grid):
         rng.uniform(0.06, 0.15, 2),
         rng.normal(0, 1, 2),
     )
-    flow += bumps(
-        [twitch], points, grid, vigour * rng.uniform(0, 1.5, (1, 2))
-    )  # says nothing about the emotion
+    # says nothing about the emotion
+    flow += bumps([twitch], points, grid, vigour * rng.uniform(0, 1.5, (1, 2)))
     x, y = ((axis - FRAME / 2) / FACE_SIZE for axis in grid)
     shift, (turn, stretch_x, stretch_y) = (
         rng.normal(0, restlessness, 2),

@@ -150,6 +150,8 @@ def tabulate_pairs(pairs):
                 }
             rows.append(row | {"`best`": f"{results['best'][0]:+.4f}"})
             full_size.append(one.partition("-seed")[0] in FULL_SIZE)
+    if not rows:
+        return "No pair of these has been run."
     table = pd.DataFrame(rows)
     for comma in ("", ", `others`"):
         table[f"p, Holm{comma}"] = table.groupby(full_size)[f"p{comma}"].transform(correct_holm)

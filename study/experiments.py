@@ -55,6 +55,7 @@ BY_DIM = sorted(
         *((dim, f"HTNet-dim{dim}-epochs200") for dim in (16, 64)),
     ]
 )
+# UF1, read off its plot
 PAPER_BY_DIM = {
     56: 0.815,
     112: 0.832,
@@ -62,7 +63,7 @@ PAPER_BY_DIM = {
     256: 0.860,
     392: 0.853,
     512: 0.843,
-}  # UF1, read off its plot
+}
 SVMS = {
     f"SVM-{images}-{maps}-{side}": f"SVM, {where}{scaled}"
     for images, side, where in (
@@ -128,7 +129,7 @@ def read_predictions(name, choice):
 
 
 def read_epochs(folder):
-    """-> held-out predictions [E, N], labels [N], subjects [N] of a packed trainings."""
+    """-> held-out predictions [E, N], labels [N], subjects [N] of a packed run."""
     with np.load(folder / "epochs.npz") as file:
         return file["predicted"], file["labels"].astype(int), file["subjects"]
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from study import experiments
 from support.files import BadInput, replace_file
 
 REPORT = (
@@ -63,7 +64,7 @@ def pack(run, target):
         shutil.copyfile(run / name, target / name)
 
 
-if __name__ == "__main__":
+def main(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -71,7 +72,11 @@ if __name__ == "__main__":
         "runs", nargs="+", type=Path, metavar="results/RUN", help="folder of a finished run"
     )
     try:
-        for folder in parser.parse_args().runs:
-            pack(folder, Path(__file__).parents[1] / "results" / folder.name)
+        for folder in parser.parse_args(argv).runs:
+            pack(folder, experiments.RESULTS / folder.name)
     except BadInput as error:
         parser.error(error)
+
+
+if __name__ == "__main__":
+    main()

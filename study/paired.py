@@ -1,4 +1,4 @@
-"""Intervals and paired tests for study/tables.py.
+"""Intervals and paired tests for study/comparisons.py.
 
 `counts` is one method's confusion counts (rows: truth), int [seeds, subjects, C, C]; the seeds'
 mean is what counts.
@@ -28,9 +28,8 @@ def resample(counts, drawn, random):
     Of a single seed nothing is known about what another would have given: its interval is that
     network's only.
     """
-    each = np.stack(
-        [score_confusions(np.tensordot(drawn, seed, 1)) for seed in counts]
-    )  # [seeds, 2, D]
+    # [seeds, 2, D]
+    each = np.stack([score_confusions(np.tensordot(drawn, seed, 1)) for seed in counts])
     chosen = random.integers(0, len(counts), (len(counts), 1, len(drawn)))
     return np.take_along_axis(each, chosen, axis=0).mean(0)
 

@@ -21,6 +21,7 @@ import loso
 from composite_dataset import INDEX_NAME, load_composite, normalize
 from evaluation import score_groups
 from report import format_markdown
+from study.summarize import format_seeds
 from support.files import BadInput, write_text
 
 RELEASED = Path(__file__).parents[1] / "datasets" / "released_area_centres.csv"
@@ -89,7 +90,7 @@ def main():
                 composite, features(composite, maps, side, centres), class_weight
             )
             scores = score_groups(composite.databases, composite.labels, predicted)
-            cells = {group: f"{uf1:.4f} / {uar:.4f}" for group, (uf1, uar) in scores.items()}
+            cells = {group: format_seeds([pair]) for group, pair in scores.items()}
             rows.append({"variant": variant} | cells)
             if arguments.output:
                 folder = arguments.output / f"SVM-{variant}"

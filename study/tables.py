@@ -25,7 +25,7 @@ from study.experiments import (
     score_best,
     score_pooled,
 )
-from study.summarize import summarize
+from study.summarize import format_seeds, summarize
 
 
 def tabulate_choices(name):
@@ -146,7 +146,7 @@ def tabulate_machines():
     for name, meaning in SVMS.items():
         for table in read_predictions(name, "last"):
             scores = score_groups(table["database"], table["label"], table["prediction"])
-            cells = {group: f"{uf1:.4f} / {uar:.4f}" for group, (uf1, uar) in scores.items()}
+            cells = {group: format_seeds([pair]) for group, pair in scores.items()}
             rows.append({"": meaning} | cells)
     return format_markdown(pd.DataFrame(rows))
 

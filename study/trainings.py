@@ -23,15 +23,16 @@ from composite_dataset import INDEX_NAME
 ROOT = Path(__file__).parents[1]
 DATASETS, RELEASED = Path("datasets"), Path("results") / "datasets-released"
 NARROW = ["--dim", 64, "--epochs", 100, "--precision", "bf16", "--threads", 1]
+# the paper's ablation without 256; ours without 64
 PAPER_DIMS, NARROW_DIMS = (
     (56, 112, 196, 392, 512),
     (16, 32),
-)  # the paper's ablation without 256; ours without 64
+)
 TWO = ["--num_hierarchies", 2, "--block_repeats", "2,10"]
 
 
 def list_trainings(narrow):
-    """[(run, its options)]; what else is the same for all is in `command`."""
+    """[(run, its options)]; what else is the same for all is in `make_command`."""
     size, options, same_size = ("-dim64", NARROW, 129) if narrow else ("", [], 516)
     seeds, dims = (1, 2, 3), NARROW_DIMS if narrow else PAPER_DIMS
 
@@ -49,9 +50,8 @@ def list_trainings(narrow):
         ststnet("-order210", "--class_order", "2,1,0"),
         htnet("-shuffle", "--shuffle", True),
         *(htnet("-two", *TWO, seed=seed) for seed in seeds),
-        htnet(
-            f"-two-dim{same_size}", *TWO, "--dim", same_size
-        ),  # of about the same size as three hierarchies
+        # of about the same size as three hierarchies
+        htnet(f"-two-dim{same_size}", *TWO, "--dim", same_size),
         htnet("-control", "--shuffle_labels", True),
         ststnet("-control", "--shuffle_labels", True),
         htnet("-normalized", "--normalize", True),

@@ -33,9 +33,8 @@ def use_own_stream(device):
 def record(work, stream):
     """Records work() -> a function that does it again, in the same memory and tensors."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(
-        graph, stream=stream, capture_error_mode="thread_local"
-    ):  # another thread draws weights
+    # another thread draws weights
+    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
         outputs = work()
 
     def replay():

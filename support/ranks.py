@@ -17,9 +17,8 @@ def join_ranks():
     if not (distributed.is_available() and distributed.is_torchelastic_launched()):
         yield
         return
-    distributed.init_process_group(
-        "gloo", timeout=timedelta(days=30)
-    )  # a rank may wait for another's folds
+    # a rank may wait for another's folds
+    distributed.init_process_group("gloo", timeout=timedelta(days=30))
     try:
         yield
     finally:

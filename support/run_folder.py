@@ -85,17 +85,17 @@ class RunFolder:
                 "--overwrite True."
             )
 
-    def refuse_full_disk(self, parameters, subjects, overwrite):
+    def refuse_full_disk(self, parameters, subjects, record):
         """Raises BadInput where the weights would not fit: the paper's 68 networks are 38 GB."""
         if not self.keeps_weights:
             return
+        replaced = self.weights in self.find_other_runs(record)  # with --overwrite True
         stored = [path.stat().st_size for path in self.weights.glob("[!.]*.pth")]
         missing = [subject for subject in subjects if not self.weights_path(subject).exists()]
-        there = next(
-            folder for folder in (self.weights, *self.weights.absolute().parents) if folder.exists()
-        )
-        free = shutil.disk_usage(there).free + (sum(stored) if overwrite else 0)
-        needed = 4 * parameters * len(subjects if overwrite else missing)
+        folders = (self.weights, *self.weights.absolute().parents)
+        free = shutil.disk_usage(next(folder for folder in folders if folder.exists())).free
+        free += sum(stored) if replaced else 0
+        needed = 4 * parameters * len(subjects if replaced else missing)
         if needed > free:
             raise BadInput(
                 f"{self.weights} needs {needed / 1e9:.1f} GB for the weights of {len(subjects)} "

@@ -77,12 +77,13 @@ def make_casme2(root):
     ):
         write(frames / "sub01" / clip / f"img{onset}.jpg", neutral)
         write(frames / "sub01" / clip / f"img{apex}.jpg", camera_frame(expression(emotion)))
+    # no apex in the sheet; 20, below, is past the offset
     for number, strength in (
         (5, 0),
         (9, 1.5),
         (13, 3),
         (17, 1),
-    ):  # no apex in the sheet; 20, below, is past the offset
+    ):
         write(
             frames / "sub01/EP19_06f" / f"img{number}.jpg",
             camera_frame(expression("disgust", strength)),

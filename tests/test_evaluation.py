@@ -139,10 +139,11 @@ def test_bootstrap_holds_the_score_and_is_wider_for_subjects_that_differ():
     labels = random.integers(0, 3, 400)
     predictions = np.where(np.arange(400) < 280, labels, (labels + 1) % 3)
     widths = []
+    # errors spread over all, or in some subjects only
     for subjects in (
         np.arange(400) % 40,
         np.arange(400) // 10,
-    ):  # errors spread over all, or in some subjects only
+    ):
         intervals = bootstrap_scores(labels, predictions, subjects)
         assert (
             (intervals[:, 0] < unweighted_scores(labels, predictions))

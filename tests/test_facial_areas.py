@@ -41,12 +41,13 @@ def test_any_landmarks_give_a_mosaic_of_four_crops(landmarks, size, seed):
     flow = np.random.default_rng(seed).integers(0, 256, (28, 28, 3)).astype(np.uint8)
     mosaic = crop_areas(flow, centres)
     assert mosaic.shape == flow.shape and mosaic.dtype == flow.dtype
+    # left eye, right eye, left lip, right lip: (row, col) in the mosaic
     places = [
         (0, 0),
         (14, 0),
         (0, 14),
         (14, 14),
-    ]  # left eye, right eye, left lip, right lip: (row, col) in the mosaic
+    ]
     for (row, col), (top, left) in zip(centres, places):
         np.testing.assert_array_equal(
             mosaic[top : top + 14, left : left + 14], flow[row - 7 : row + 7, col - 7 : col + 7]

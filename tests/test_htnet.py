@@ -119,9 +119,10 @@ def test_heads_that_divide_dim_are_one_network_at_one_token_per_block():
         torch.manual_seed(0)
         return HTNet(**SMALL | dict(dim=16, heads=heads))(images)
 
+    # inside the first level's attention; the other levels' are twice and four times as wide
     def widths(
         dim,
-    ):  # inside the first level's attention; the other levels' are twice and four times as wide
+    ):
         return [heads * (dim // heads) for heads in range(1, 7)]
 
     same = logits(1)

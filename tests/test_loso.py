@@ -1,5 +1,8 @@
 """Folds and the training of one."""
 
+import threading
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -242,9 +245,8 @@ def test_bf16_is_near_float32_and_not_it():
         )
         for precision in ("float32", "tf32", "bf16")
     }
-    assert torch.equal(
-        results["float32"].logits, results["tf32"].logits
-    )  # on a CPU, TF32 is float32
+    # on a CPU, TF32 is float32
+    assert torch.equal(results["float32"].logits, results["tf32"].logits)
     assert not torch.equal(results["float32"].logits, results["bf16"].logits)
     torch.testing.assert_close(
         results["bf16"].losses, results["float32"].losses, atol=0.05, rtol=0.05
@@ -289,3 +291,20 @@ def test_a_real_fold_learns(real_datasets):
         on_epoch=losses.append,
     )
     assert len(losses) == 12 and losses[-1] < 0.7 * losses[0]
+
+
+def test_weights_drawn_ahead_are_those_drawn_in_turn():
+    """While a GPU trains, a thread draws the next network; a stand-in for the device will do."""
+    places = []
+
+    def draw(fold):
+        places.append(threading.current_thread())
+        torch.default_generator.manual_seed(fold)
+        return torch.randn(3)
+
+    for folds in ([], [5], [5, 6, 7]):
+        in_turn = list(loso.draw_ahead(draw, folds, torch.device("cpu")))
+        ahead = list(loso.draw_ahead(draw, folds, SimpleNamespace(type="cuda")))
+        assert [fold for fold, _ in ahead] == [fold for fold, _ in in_turn] == folds
+        assert all(torch.equal(a, b) for (_, a), (_, b) in zip(ahead, in_turn))
+    assert places[-1] is not threading.main_thread() and places[0] is threading.main_thread()

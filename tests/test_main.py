@@ -112,6 +112,17 @@ def test_seeds_make_order_resuming_and_subsets_irrelevant(tiny, command):
         assert np.abs(logits["other"][name] - value).max() > 1e-3
 
 
+TORCHRUN = (
+    sys.executable,
+    "-m",
+    "torch.distributed.run",
+    "--standalone",
+    "--nproc-per-node",
+    "2",
+    "--",
+)
+
+
 def launch(root, *arguments, launcher=(sys.executable,)):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
@@ -152,16 +163,7 @@ def test_resumes_after_a_kill(tiny, command):
 
 def test_two_processes_give_what_one_gives(tiny, command):
     command("--train", "True", *SMALL)
-    torchrun = (
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        "--",
-    )
-    process = launch(tiny.parent, "--run", "two", *SMALL, launcher=torchrun)
+    process = launch(tiny.parent, "--run", "two", *SMALL, launcher=TORCHRUN)
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output
     assert output.count("| last | Full |") == 1
@@ -179,18 +181,20 @@ def test_two_processes_give_what_one_gives(tiny, command):
     pd.testing.assert_frame_equal(*reports)
 
 
+def test_two_processes_refuse_as_one(tiny, command):
+    command("--train", "True", *SMALL)
+    before = {path: path.stat().st_mtime_ns for path in tiny.parent.rglob("*") if path.is_file()}
+    process = launch(tiny.parent, *SMALL, "--seed", "2", launcher=TORCHRUN)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0 and output.count("SEED is 2 here, 1 there") == 1
+    assert before == {
+        path: path.stat().st_mtime_ns for path in tiny.parent.rglob("*") if path.is_file()
+    }
+
+
 def test_a_rank_that_dies_leaves_the_finished_folds(tiny, command):
     long = ["--run", "two", *SMALL, "--epochs", "80"]
-    torchrun = (
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        "--",
-    )
-    process = launch(tiny.parent, *long, launcher=torchrun)
+    process = launch(tiny.parent, *long, launcher=TORCHRUN)
     folder = tiny.parent / "results" / "two" / "folds"
     deadline = time.monotonic() + 120
     while (
@@ -471,12 +475,19 @@ def test_readmes_first_command(tmp_path, command):
 
 def test_the_scores_so_far_end_as_the_reports(tiny, command):
     _, output, _ = command("--train", "True", *SMALL)
+    results = tiny.parent / "results" / "HTNet"
     for choice in ("best", "last"):
         found = re.findall(
             rf"\({choice} epoch; (\d) subjects so far: UF1 ([\d.]+), UAR ([\d.]+)\)", output
         )
         assert [count for count, _, _ in found] == list("123456")
         assert found[-1][1:] == rows(output, choice)["Full"]
+        folds = [np.load(path) for path in sorted((results / "folds").iterdir())[:2]]
+        epochs = [fold["epoch"] if choice == "best" else -1 for fold in folds]
+        predicted = [fold["logits"][epoch].argmax(-1) for fold, epoch in zip(folds, epochs)]
+        truth = np.concatenate([fold["labels"] for fold in folds])
+        uf1, uar = unweighted_scores(truth, np.concatenate(predicted))
+        assert found[1][1:] == (f"{uf1:.4f}", f"{uar:.4f}")  # after the first two subjects
 
 
 def test_dropout_is_seeded_and_changes_training(tiny, command):

@@ -114,9 +114,8 @@ def test_channels_are_strain_v_u(face):
     up = flow_image(move(face, np.dstack([0 * bump, -2 * bump])), face).astype(int)
     right = flow_image(move(face, np.dstack([2 * bump, 0 * bump])), face).astype(int)
     assert up[6:9, 6:9, 1].mean() < np.median(up[..., 1]) - 80  # v < 0 is up, so dark
-    assert (
-        right[6:9, 6:9, 2].mean() > np.median(right[..., 2]) + 80
-    )  # u > 0 is to the right, so bright
+    # u > 0 is to the right, so bright
+    assert right[6:9, 6:9, 2].mean() > np.median(right[..., 2]) + 80
     for image in (up, right):  # the strain is on the bump's flanks, and so low far from it
         assert image[3:12, 3:12, 0].mean() > 3 * image[16:, 16:, 0].mean()
 
@@ -140,16 +139,16 @@ def test_grey_colour_alpha_and_depth_give_the_same_flow(face):
     grey[0][0, 0] = 255  # so that all 16 bits are seen to be in use
     expected = optical_flow(*grey)
     as_colour = [cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR) for frame in grey]
+    # 8 bits in a 16-bit file
     for frames in (
         as_colour,
         [frame[..., None] for frame in grey],
         [cv2.cvtColor(frame, cv2.COLOR_BGR2BGRA) for frame in as_colour],
         [frame.astype(np.uint16) * 257 for frame in grey],  # 16 bits in use
-        [
-            frame.astype(np.uint16) * 16 for frame in grey
-        ],  # 12 bits, as machine-vision cameras store them
+        # 12 bits, as machine-vision cameras store them
+        [frame.astype(np.uint16) * 16 for frame in grey],
         [frame.astype(np.uint16) for frame in grey],
-    ):  # 8 bits in a 16-bit file
+    ):
         np.testing.assert_allclose(optical_flow(*frames), expected, atol=1e-4)
 
 
@@ -202,9 +201,8 @@ def test_plain_opencv_is_named(monkeypatch):
 )
 def test_face_box_puts_the_landmarks_where_the_released_faces_have_them(span, x, y, database):
     centre, share = FRAMING.get(database, MEAN_FRAMING)
-    unit = np.array(
-        [[-0.25, -0.2], [0.25, -0.2], [0, 0], [-0.2, 0.2], [0.2, 0.2]]
-    )  # spans 0.5 + 0.4
+    # spans 0.5 + 0.4
+    unit = np.array([[-0.25, -0.2], [0.25, -0.2], [0, 0], [-0.2, 0.2], [0.2, 0.2]])
     left, top, side = face_box(unit * span + (x, y), database)
     assert abs(side - 0.9 * span / share) <= 0.5
     np.testing.assert_allclose((np.array((x, y)) - (left, top)) / side, centre, atol=1.01 / side)

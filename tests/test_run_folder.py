@@ -62,9 +62,8 @@ def test_other_settings_under_the_same_name_are_refused(tiny, command):
     status, output, _ = command("--train", "True", "--overwrite", "True", *SMALL)
     assert status == 0 and "finished before" not in output
     assert not (tiny.parent / "results" / "HTNet" / "evaluation.csv").exists()
-    status, output, _ = command(
-        "--train", "True", "--overwrite", "True", *SMALL
-    )  # as after a stop: goes on
+    # as after a stop: goes on
+    status, output, _ = command("--train", "True", "--overwrite", "True", *SMALL)
     assert status == 0 and "6 of 6 folds were finished before" in output
 
 
@@ -95,6 +94,10 @@ def test_a_damaged_fold_is_named(tiny, command):
     fold.write_bytes(fold.read_bytes()[:200])
     status, _, error = command("--train", "True", *SMALL)
     assert status == 2 and "s01.npz is damaged" in error
+    other = fold.with_name("006.npz")
+    other.unlink()
+    assert command("--train", "True", *SMALL)[0] == 2
+    assert not other.exists()  # refused before anything is trained
     fold.unlink()
     assert command("--train", "True", *SMALL)[0] == 0
 
@@ -164,9 +167,13 @@ def test_training_leaves_the_weights_that_ship(tiny, command):
     status, output, _ = command("--train", "False", "--model", "STSTNet")
     assert status == 0 and rows(output, "last epoch") and "other data" in output
     assert f"Evaluating the weights in {shipped.relative_to(tiny.parent)}." in output
+    assert (tiny.parent / "results" / "pretrained-STSTNet" / "evaluation.csv").exists()
+    assert not (tiny.parent / "results" / "STSTNet").exists()  # no result of this run
     few = ["--model", "STSTNet", "--subjects", "s01"]
-    for overwrite in ("False", "True"):
-        status, _, _ = command("--train", "True", "--epochs", "2", "--overwrite", overwrite, *few)
+    for epochs, overwrite in ((2, "False"), (3, "True")):  # the second throws the first away
+        status, _, _ = command(
+            "--train", "True", "--epochs", epochs, "--overwrite", overwrite, *few
+        )
         assert status == 0 and before == {path: path.read_bytes() for path in shipped.iterdir()}
     status, output, _ = command("--train", "False", *few)
     assert status == 0 and "Evaluating the weights in weights/STSTNet." in output
@@ -230,8 +237,15 @@ def test_what_is_refused_leaves_everything_as_it_was(tiny, command, monkeypatch)
     ):
         status, _, error = command("--train", "True", *SMALL, *arguments)
         assert status == 2 and words in error
-    status, _, error = command("--train", "False", "--run", "new", *SMALL)
-    assert status == 2 and "holds no weights" in error
+    for arguments, words in (
+        (["--run", "new"], "holds no weights"),
+        (["--heads", "4"], "HEADS is 4 here"),
+    ):
+        status, _, error = command("--train", "False", *SMALL, *arguments)
+        assert status == 2 and words in error
+    (tiny.parent / "weights" / "HTNet" / "s01.pth").unlink()
+    status, _, error = command("--train", "False", *SMALL)
+    assert status == 2 and "s01.pth is missing" in error
     assert len(calls) == 1 and not areas.exists() and not (tiny.parent / "results" / "new").exists()
 
 
@@ -251,3 +265,13 @@ def test_a_subset_does_not_replace_the_report_of_all(tiny, command):
     command("--train", "True", *SMALL)
     command("--train", "True", "--subjects", "s01", *SMALL)
     assert "of 6 of the 6 subjects" in (tiny.parent / "results" / "HTNet" / "report.md").read_text()
+
+
+def test_weights_whose_record_lacks_the_epoch_choice(tiny, command):
+    command("--train", "True", *SMALL)
+    path = tiny.parent / "weights" / "HTNet" / "settings.json"
+    record = json.loads(path.read_text())
+    del record["settings"]["KEEP"]
+    path.write_text(json.dumps(record))
+    status, output, _ = command("--train", "False", *SMALL)
+    assert status == 0 and rows(output, "epoch unknown")

