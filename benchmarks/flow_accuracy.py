@@ -68,9 +68,9 @@ def fields(amplitude):
 
 
 def correlate(a, b):
-    """Correlation of two maps after both are shrunk to 28x28; nan where one does not vary."""
+    """Correlation of two maps after both are shrunk to 28x28, as text; – if one is flat."""
     small = [cv2.resize(map_, (28, 28), interpolation=cv2.INTER_AREA).ravel() for map_ in (a, b)]
-    return np.corrcoef(*small)[0, 1] if min(map(np.ptp, small)) > 1e-9 else np.nan
+    return f"{np.corrcoef(*small)[0, 1]:.2f}" if min(map(np.ptp, small)) > 1e-9 else "–"
 
 
 def main(argv=None):
@@ -111,7 +111,7 @@ def main(argv=None):
                 errors.append(f"{np.median(distance):.3f}, {np.percentile(distance, 95):.3f}")
                 found = optical_strain(found)
                 difference = np.median(np.abs(found - strain)[inner])
-                strains.append(f"{difference:.4f}, {correlate(found, strain):.2f}")
+                strains.append(f"{difference:.4f}, {correlate(found, strain)}")
             print(
                 f"| {name} | {amplitude} | {' | '.join(errors)} | {strain[inner].mean():.4f} | "
                 f"{' | '.join(strains)} |"

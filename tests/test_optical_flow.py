@@ -179,7 +179,7 @@ def test_frames_that_are_none_are_refused(onset, apex, says):
 
 
 def test_unknown_method_is_refused():
-    with pytest.raises(BadInput, match="'lucas' is none of tvl1, farneback"):
+    with pytest.raises(BadInput, match="'lucas' is none of tvl1, dis, farneback"):
         optical_flow(np.zeros((32, 32), np.uint8), np.zeros((32, 32), np.uint8), "lucas")
 
 
