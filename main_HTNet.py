@@ -33,7 +33,7 @@ from support.devices import describe_machine, explain_failure, set_precision
 from support.exits import explain_errors
 from support.files import BadInput
 from support.ranks import count_ranks, go_first, is_first, join_ranks, rank, say, wait_for_all
-from support.run_folder import RunFolder, find_weights, load_weights
+from support.run_folder import RunFolder, find_weights, load_weights, release_locks
 from support.settings import read_settings
 
 # fmt: off
@@ -88,7 +88,8 @@ PRESETS = {  # (the constant as shipped, what the preset makes of it); an edited
 
 def main(argv=None):
     """The command. Bad input is one sentence on standard error and exit status 2."""
-    with explain_errors("main_HTNet.py", explain=explain_failure), join_ranks():
+    explained = explain_errors("main_HTNet.py", explain=explain_failure)
+    with explained, join_ranks(), release_locks():
         constants = {name: globals()[name] for name in CONSTANTS}
         settings = read_settings(argv, constants, PRESETS, __file__)
         if settings.THREADS:

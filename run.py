@@ -53,7 +53,8 @@ class Run:
     def load_fold(self, fold):
         """A finished fold from disk, a dict of arrays; raises BadInput."""
         names, labels = self.composite.names[fold.test], self.composite.labels[fold.test]
-        return self.folder.load_fold(fold.subject, names, labels, self.settings.EPOCHS)
+        classes = len(self.composite.classes)
+        return self.folder.load_fold(fold.subject, names, labels, self.settings.EPOCHS, classes)
 
 
 def prepare(settings, build_model, weights=None):
@@ -81,10 +82,12 @@ def prepare(settings, build_model, weights=None):
         if not settings.overwrite:
             folder.refuse_other_runs(record)
         folder.refuse_full_disk(parameters, subjects, record)
+        folder.take_lock()
     centres, areas = None, Path(settings.DATASETS, "facial_areas.csv")
     if settings.MODEL == "HTNet":
         centres, found = find_centres(composite, areas, say)
     record["data"] = hash_data(composite, centres)
+    folder.record = record
     if weights_record and weights_record["data"] != record["data"]:
         say(
             f"Note: the weights in {weights} were trained on other data (other samples, flow "

@@ -8,13 +8,16 @@ import functools
 import json
 import pickle
 import shutil
+import struct
 import time
 import zipfile
 import zlib
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 
 from support.files import BadInput, check_exists, make_folder, replace_file, write_text
 from support.released_weights import is_released, load_released_weights
@@ -34,7 +37,24 @@ UNREADABLE = (
     pickle.UnpicklingError,
     zipfile.BadZipFile,
     zlib.error,
+    RecursionError,
+    IndexError,
+    AssertionError,
+    struct.error,
 )
+
+
+LOCKS = []  # of the runs that this process trains
+
+
+@contextmanager
+def release_locks():
+    """At the end of the context, lets go of the locks taken in it."""
+    try:
+        yield
+    finally:
+        while LOCKS:
+            LOCKS.pop().release()
 
 
 class RunFolder:
@@ -44,6 +64,7 @@ class RunFolder:
         self.results = Path(settings.RESULTS, settings.RUN)
         self.weights = Path(settings.WEIGHTS, settings.RUN)
         self.keeps_weights = settings.KEEP != "none"
+        self.record = None  # this run's settings and hash of the data, once both are known
 
     def fold_path(self, subject):
         return self.results / "folds" / f"{subject}.npz"
@@ -57,8 +78,7 @@ class RunFolder:
         return kept and self.fold_path(fold.subject).exists()
 
     def find_other_runs(self, record):
-        """Which of the two folders hold folds or weights of another run -> {folder: how it
-        differs}.
+        """Which of the two folders hold another run's folds or weights -> {folder: difference}.
 
         record: {"settings": {...}, "data": hash}, or without "data" where it is not known yet.
         """
@@ -70,10 +90,7 @@ class RunFolder:
             if not stored:
                 others[folder] = "files of a run without settings.json"
                 continue
-            different = list_differences(record["settings"], stored["settings"])
-            if "data" in record and stored["data"] != record["data"]:
-                different.append("the data (samples, flow images or facial areas) differ")
-            if different:
+            if different := list_record_differences(record, stored):
                 others[folder] = f"a run of other settings: {'; '.join(different)}"
         return others
 
@@ -84,6 +101,23 @@ class RunFolder:
                 f"{folder} holds {difference}; choose another RUN, or throw that run away with "
                 "--overwrite True."
             )
+
+    def take_lock(self):
+        """Refuses a run that another process is training now; a killed process leaves no lock."""
+        make_folder(self.results.parent)
+        lock = FileLock(self.results.with_name(f".{self.results.name}.lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise BadInput(
+                f"{self.results} is being trained by another process now: wait for it, or choose "
+                "another RUN."
+            ) from None
+        except NotImplementedError:  # a file system without locks
+            return
+        except OSError as error:
+            raise BadInput(f"{self.results} cannot be used ({error}): set RESULTS.") from None
+        LOCKS.append(lock)
 
     def refuse_full_disk(self, parameters, subjects, record):
         """Raises BadInput where the weights would not fit: the paper's 68 networks are 38 GB."""
@@ -122,8 +156,14 @@ class RunFolder:
     def save_fold(self, subject, result, names, labels, seconds, machine):
         """A finished fold: its weights, then a .npz file with all that the report needs.
 
-        The file holds names, labels, logits, losses, epoch kept (-1: none), seconds, machine.
+        It holds names, labels, logits, losses, epoch kept (-1: none), seconds, machine and the
+        settings and data of its run.
         """
+        if list_record_differences(self.record, read_record(self.results / "settings.json")):
+            raise BadInput(
+                f"{self.results} was taken over by a run of other settings while this one trained: "
+                "start it again under another RUN."
+            )
         if result.state is not None:
             replace_file(self.weights_path(subject), functools.partial(torch.save, result.state))
         arrays = dict(
@@ -134,24 +174,22 @@ class RunFolder:
             epoch=-1 if result.epoch is None else result.epoch,
             seconds=seconds,
             machine=machine,
+            record=json.dumps(self.record),
         )
         replace_file(self.fold_path(subject), functools.partial(np.savez, **arrays))
 
-    def load_fold(self, subject, names, labels, epochs):
+    def load_fold(self, subject, names, labels, epochs, num_classes):
         """What `save_fold` wrote, a dict of arrays.
 
-        Raises BadInput where it is missing, damaged or of other samples.
+        Raises BadInput where it is missing, damaged, of other samples or of another run.
         """
         path = self.fold_path(subject)
         try:
             with np.load(path, allow_pickle=False) as file:
                 fold = dict(file)
-            same_samples = fold["names"].tolist() == list(names) and fold[
-                "labels"
-            ].tolist() == list(labels)
-            whole = {"seconds", "machine"} <= fold.keys() and fold["losses"].shape == (epochs,)
-            if not (same_samples and whole and fold["logits"].shape[:2] == (epochs, len(names))):
-                raise ValueError("it holds other samples or epochs")
+            check_fold(fold, names, labels, epochs, num_classes)
+            # folds of earlier versions do not say whose they are
+            theirs = fill_record(json.loads(str(fold["record"]))) if "record" in fold else None
         except FileNotFoundError:
             raise BadInput(
                 f"{path} is missing, although its subject was trained: start the same command "
@@ -162,7 +200,33 @@ class RunFolder:
                 f"{path} is damaged ({error}): delete it and start again to train this subject "
                 "anew."
             ) from None
+        if theirs and (different := list_record_differences(self.record, theirs)):
+            raise BadInput(
+                f"{path} is of another run: {'; '.join(different)}; delete it to train this "
+                "subject anew, or choose another RUN."
+            )
         return fold
+
+
+def check_fold(fold, names, labels, epochs, num_classes):
+    """Raises ValueError or KeyError unless a fold's arrays are what `save_fold` writes."""
+    expected = {
+        "names": ("U", (len(names),)),
+        "labels": ("i", (len(names),)),
+        "logits": ("f", (epochs, len(names), num_classes)),
+        "losses": ("f", (epochs,)),
+        "epoch": ("i", ()),
+        "seconds": ("f", ()),
+        "machine": ("U", ()),
+    }
+    for name, (kind, shape) in expected.items():
+        array = fold[name]
+        if array.dtype.kind != kind or array.shape != shape:
+            raise ValueError(f"its {name} are {array.dtype} {array.shape}")
+        if kind == "f" and not np.isfinite(array).all():
+            raise ValueError(f"its {name} are not finite")
+    if fold["names"].tolist() != list(names) or fold["labels"].tolist() != list(labels):
+        raise ValueError("it holds other samples")
 
 
 def read_record(path):
@@ -170,14 +234,28 @@ def read_record(path):
     if not check_exists(path):
         return None
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        record["settings"] = ADDED_LATER | record["settings"]
-        record["settings"]["MODEL"], record["data"]
-        return record
-    except (ValueError, KeyError, TypeError, OSError):
+        return fill_record(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError, OSError, RecursionError):
         raise BadInput(
             f"{path} is damaged: delete it and what lies beside it, or choose another RUN."
         ) from None
+
+
+def fill_record(record):
+    """A stored record with the settings that came later; KeyError or TypeError if it is none."""
+    settings = ADDED_LATER | record["settings"]
+    settings["MODEL"]
+    return {"settings": settings, "data": record["data"]}
+
+
+def list_record_differences(record, stored):
+    """How a stored record (or None) differs from this run's -> list of texts."""
+    if stored is None:
+        return ["settings.json is gone"]
+    different = list_differences(record["settings"], stored["settings"])
+    if "data" in record and stored["data"] != record["data"]:
+        different.append("the data (samples, flow images or facial areas) differ")
+    return different
 
 
 def list_differences(wanted, stored):
@@ -208,14 +286,20 @@ def load_weights(model, path):
                 if archive.testzip():
                     raise ValueError("its checksum is wrong")
         state = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(state, dict) or not all(
-            isinstance(value, torch.Tensor) for value in state.values()
-        ):
+        if not isinstance(state, dict):
             raise ValueError("it holds no state dict")
+        for name, value in state.items():
+            if not isinstance(value, torch.Tensor):
+                raise ValueError("it holds no state dict")
+            if not value.isfinite().all():
+                raise ValueError(f"'{name}' is not finite")
         if is_released(state):
             load_released_weights(model, state)
         else:
             model.load_state_dict(state)
+    except pickle.UnpicklingError as error:
+        reason = "holds code, not weights" if "global" in str(error).lower() else "is damaged"
+        raise BadInput(f"{path} cannot be used, it {reason}: replace it.") from None
     except UNREADABLE as error:
         raise BadInput(
             f"{path} cannot be used, it is damaged or of another network "

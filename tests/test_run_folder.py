@@ -4,6 +4,8 @@ another network.
 
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -132,7 +134,8 @@ def test_code_in_a_weights_file_is_not_run(tiny, command):
     assert command("--train", "False", "--model", "STSTNet")[0] == 0
     torch.save(Evil(), weights / "s01.pth")
     status, _, error = command("--train", "False", "--model", "STSTNet")
-    assert status == 2 and "s01.pth" in error and not (tiny.parent / "run").exists()
+    assert status == 2 and "s01.pth cannot be used, it holds code, not weights" in error
+    assert "weights_only" not in error and not (tiny.parent / "run").exists()
 
 
 def test_a_full_disk_is_noticed_before_the_start(tiny, command, monkeypatch):
@@ -275,3 +278,94 @@ def test_weights_whose_record_lacks_the_epoch_choice(tiny, command):
     path.write_text(json.dumps(record))
     status, output, _ = command("--train", "False", *SMALL)
     assert status == 0 and rows(output, "epoch unknown")
+
+
+def test_runs_of_other_settings_do_not_mix(tiny, command, monkeypatch):
+    """Another run starts in the folder before the first one's first fold is finished."""
+    save_fold = RunFolder.save_fold
+
+    def start_another(self, subject, *arguments):
+        monkeypatch.setattr(RunFolder, "save_fold", save_fold)
+        path = self.results / "settings.json"
+        path.write_text(path.read_text().replace('"SEED": 1', '"SEED": 2'))
+        save_fold(self, subject, *arguments)
+
+    monkeypatch.setattr(RunFolder, "save_fold", start_another)
+    status, _, error = command("--train", "True", *SMALL)
+    assert status == 2 and "was taken over by a run of other settings" in error
+    assert not list((tiny.parent / "results" / "HTNet" / "folds").iterdir())
+
+
+def test_a_fold_of_another_run_is_refused(tiny, command):
+    for run, seed in (("one", 1), ("two", 2)):
+        command("--train", "True", "--run", run, "--seed", seed, "--keep", "none", *SMALL)
+    results = tiny.parent / "results"
+    (results / "one" / "folds" / "s01.npz").replace(results / "two" / "folds" / "s01.npz")
+    status, _, error = command(
+        "--train", "True", "--run", "two", "--seed", "2", "--keep", "none", *SMALL
+    )
+    assert status == 2 and "s01.npz is of another run: SEED is 2 here, 1 there" in error
+
+
+def test_a_run_that_is_being_trained_is_refused(tiny, command):
+    results = tiny.parent / "results"
+    results.mkdir()
+    code = (
+        "import sys, time; from filelock import FileLock; lock = FileLock(sys.argv[1]); "
+        "lock.acquire(); print('held', flush=True); time.sleep(60)"
+    )
+    arguments = [sys.executable, "-c", code, str(results / ".HTNet.lock")]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    status, _, error = command("--train", "True", *SMALL)
+    assert status == 2 and "HTNet is being trained by another process now" in error
+    assert not (results / "HTNet").exists()
+    process.kill()  # leaves nothing behind
+    process.wait()
+    assert command("--train", "True", *SMALL)[0] == 0
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"logits": np.full((3, 2, 3), np.nan, np.float32)}, "logits are not finite"),
+        ({"logits": np.zeros((3, 2, 5), np.float32)}, "its logits are float32 (3, 2, 5)"),
+        ({"logits": np.full((3, 2, 3), "x")}, "its logits are <U1"),
+        ({"losses": np.zeros(3, complex)}, "its losses are complex128"),
+        ({"losses": np.array([1, 2, np.inf])}, "losses are not finite"),
+        ({"seconds": np.array("x")}, "its seconds are <U1"),
+        ({"labels": np.array([1, 1])}, "other samples"),
+        ({"record": np.array("{")}, "is damaged"),
+        ({"record": np.array("[]")}, "is damaged"),
+        ({"machine": None}, "machine"),
+    ],
+)
+def test_what_a_fold_holds_is_checked(tiny, command, change, words):
+    command("--train", "True", "--subjects", "s01", "--keep", "none", *SMALL)
+    path = tiny.parent / "results" / "HTNet" / "folds" / "s01.npz"
+    fold = dict(np.load(path)) | change
+    np.savez(path, **{name: value for name, value in fold.items() if value is not None})
+    status, _, error = command("--train", "True", "--subjects", "s01", "--keep", "none", *SMALL)
+    assert status == 2 and error.count("\n") == 1 and "s01.npz is damaged" in error
+    assert words in error
+
+
+def test_folds_of_earlier_versions_are_taken(tiny, command):
+    command("--train", "True", "--keep", "none", *SMALL)
+    path = tiny.parent / "results" / "HTNet" / "folds" / "s01.npz"
+    fold = dict(np.load(path))
+    del fold["record"]
+    np.savez(path, **fold)
+    status, output, _ = command("--train", "True", "--keep", "none", *SMALL)
+    assert status == 0 and "6 of 6 folds were finished before" in output
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tiny, command, value):
+    command("--train", "True", *SMALL)
+    path = tiny.parent / "weights" / "HTNet" / "s01.pth"
+    state = torch.load(path, weights_only=True)
+    state["head.bias"][1] = value
+    torch.save(state, path)
+    status, _, error = command("--train", "False", *SMALL)
+    assert status == 2 and "s01.pth" in error and "'head.bias' is not finite" in error
