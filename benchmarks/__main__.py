@@ -33,13 +33,13 @@ from support.settings import parse_boolean
 FOLDS, EPOCHS, SAMPLES, BATCH = 68, 800, 442, 256
 
 
-def seconds(work):
+def measure_seconds(work):
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
-def multiply_adds(dim, heads=3, repeats=(2, 2, 10)):
+def count_multiply_adds(dim, heads=3, repeats=(2, 2, 10)):
     """Of one sample's forward pass: all taps of the convolutions, no queries and keys."""
     total, positions = 16 * 147 * dim, 16
     for level, count in enumerate(repeats):
@@ -51,7 +51,7 @@ def multiply_adds(dim, heads=3, repeats=(2, 2, 10)):
     return total + 3 * width
 
 
-def data(n):
+def make_data(n):
     generator = torch.Generator().manual_seed(0)
     return (
         torch.randint(0, 256, (n, 3, 28, 28), generator=generator).float(),
@@ -59,24 +59,24 @@ def data(n):
     )
 
 
-def machine_rates():
+def make_rate_meters():
     """Two functions: multiply-adds per second, and bytes copied per second, measured now."""
     a, b, product = torch.randn(2048, 2048), torch.randn(2048, 2048), torch.empty(2048, 2048)
     source, target = torch.randn(2**26), torch.empty(2**26)
     torch.mm(a, b, out=product), target.copy_(source)
     return (
-        lambda: 2048**3 / seconds(lambda: torch.mm(a, b, out=product)),
-        lambda: 2 * source.nbytes / seconds(lambda: target.copy_(source)),
+        lambda: 2048**3 / measure_seconds(lambda: torch.mm(a, b, out=product)),
+        lambda: 2 * source.nbytes / measure_seconds(lambda: target.copy_(source)),
     )
 
 
-def htnet_step(dim=256, batch=BATCH):
+def make_htnet_step(dim=256, batch=BATCH):
     """-> (step(bf16=False) that makes one training step, number of trained parameters, model)."""
     torch.manual_seed(0)
     model = HTNet(**PAPER | dict(dim=dim))
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(trained, lr=5e-5, fused=True)
-    inputs, labels = data(batch)
+    inputs, labels = make_data(batch)
 
     def step(bf16=False):
         optimizer.zero_grad(set_to_none=True)
@@ -88,7 +88,7 @@ def htnet_step(dim=256, batch=BATCH):
     return step, sum(parameter.numel() for parameter in trained), model
 
 
-def plain_step():
+def make_plain_step():
     generator = torch.Generator().manual_seed(0)
     state = {
         name: (
@@ -97,7 +97,7 @@ def plain_step():
         for name, shape in released_shapes(**PAPER).items()
     }
     optimizer = torch.optim.Adam(state.values(), lr=5e-5)
-    inputs, labels = data(BATCH)
+    inputs, labels = make_data(BATCH)
 
     def step():
         optimizer.zero_grad()
@@ -107,10 +107,10 @@ def plain_step():
     return step
 
 
-def htnet_table(rounds):
-    rate, bandwidth = machine_rates()
-    our_step, trained, model = htnet_step()
-    plain = plain_step()
+def print_htnet_table(rounds):
+    rate, bandwidth = make_rate_meters()
+    our_step, trained, model = make_htnet_step()
+    plain = make_plain_step()
     our_step(), our_step(bf16=True), plain()
     times = {"ours": [], "bf16": [], "plain": [], "floor": []}
     for _ in range(rounds):
@@ -122,10 +122,10 @@ def htnet_table(rounds):
             ("plain", plain),
         ):
             before = rate(), bandwidth()
-            times[name].append(seconds(step))
+            times[name].append(measure_seconds(step))
             after = rate(), bandwidth()
             floors.append(
-                3 * multiply_adds(256) * BATCH / max(before[0], after[0])
+                3 * count_multiply_adds(256) * BATCH / max(before[0], after[0])
                 + 28 * trained / max(before[1], after[1])
             )
         times["floor"].append(min(floors))
@@ -145,7 +145,9 @@ def htnet_table(rounds):
     )
     kept = {name: torch.empty_like(value) for name, value in model.state_dict().items()}
     copies = [
-        seconds(lambda: [kept[name].copy_(value) for name, value in model.state_dict().items()])
+        measure_seconds(
+            lambda: [kept[name].copy_(value) for name, value in model.state_dict().items()]
+        )
         for _ in range(4)
     ][1:]
     copy = statistics.median(copies)
@@ -157,9 +159,9 @@ def htnet_table(rounds):
     )
 
 
-def ststnet_table(epochs):
+def print_ststnet_table(epochs):
     """An epoch of one fold, beside the port's three separate streams."""
-    inputs, labels = data(SAMPLES)
+    inputs, labels = make_data(SAMPLES)
     options = dict(epochs=epochs, batch_size=BATCH, learning_rate=5e-5, keep="last")
 
     def train(network):
@@ -168,7 +170,7 @@ def ststnet_table(epochs):
     times = []
     for _ in range(5):
         slow, fast = (
-            seconds(partial(train, network)) / epochs for network in (PlainSTSTNet, STSTNet)
+            measure_seconds(partial(train, network)) / epochs for network in (PlainSTSTNet, STSTNet)
         )
         times.append((slow / fast, fast, slow))
     ratio, fast, slow = sorted(times)[2]
@@ -179,7 +181,7 @@ def ststnet_table(epochs):
     )
 
 
-def growth():
+def print_growth():
     """Time and peak memory of a process that trains HTNet, against one thing at a time."""
     print(
         "\n| dim | samples | threads | seconds per epoch | peak memory, GB |\n| --- | --- | --- | "
@@ -193,7 +195,7 @@ def growth():
     for name, settings in points.items():
         measured = []
         for setting in settings:
-            code = f"from benchmarks.__main__ import one_epoch; one_epoch{setting}"
+            code = f"from benchmarks.__main__ import print_one_epoch; print_one_epoch{setting}"
             output = subprocess.run(
                 [sys.executable, "-c", code], capture_output=True, text=True, check=True
             ).stdout
@@ -209,11 +211,11 @@ def growth():
             print(f"\ntime grows as {name} to the power {exponent:.2f}\n")
 
 
-def one_epoch(dim, samples, threads):
+def print_one_epoch(dim, samples, threads):
     """Prints the time of a fold's second epoch and this process's peak memory in GB."""
     torch.set_num_threads(threads)
     model, times = HTNet(**PAPER | dict(dim=dim)), []
-    inputs, labels = data(samples + 7)
+    inputs, labels = make_data(samples + 7)
     loso.train_fold(
         model,
         inputs[7:],
@@ -240,8 +242,8 @@ def main():
     arguments = parser.parse_args()
     # alone, for on Linux a process inherits the peak memory of the one that started it
     if arguments.growth:
-        return growth()
-    rate, bandwidth = machine_rates()
+        return print_growth()
+    rate, bandwidth = make_rate_meters()
     print(
         f"{os.cpu_count()} CPU cores ({platform.machine()}), {torch.get_num_threads()} threads, "
         f"torch "
@@ -252,8 +254,8 @@ def main():
         "| | this project | plain | ratio | floor | complete run |\n| --- | --- | --- | --- | --- "
         "| --- |"
     )
-    htnet_table(arguments.rounds)
-    ststnet_table(10)
+    print_htnet_table(arguments.rounds)
+    print_ststnet_table(10)
 
 
 if __name__ == "__main__":

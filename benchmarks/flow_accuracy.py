@@ -23,7 +23,7 @@ SIZE, BORDER = (
 )
 
 
-def portrait():
+def cut_portrait():
     """The astronaut's face, uint8 [224, 224, 3] BGR, from brow to chin."""
     import skimage.data  # here, for only the portrait needs it
 
@@ -39,7 +39,7 @@ def portrait():
     )
 
 
-def fields(amplitude):
+def make_fields(amplitude):
     """Yields (name, flow [H, W, 2], its strain [H, W]): smooth displacements.
 
     amplitude: about the largest displacement, in pixels.
@@ -84,7 +84,7 @@ def main(argv=None):
         help="standard deviation of the sensor noise, grey levels",
     )
     noise = parser.parse_args(argv).noise
-    apex, rng = portrait().astype(np.float32), np.random.default_rng(0)
+    apex, rng = cut_portrait().astype(np.float32), np.random.default_rng(0)
     y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32)
     inner = np.s_[BORDER:-BORDER, BORDER:-BORDER]
     names = {"tvl1": "TV-L1", "dis": "DIS", "farneback": "Farneback"}
@@ -95,7 +95,7 @@ def main(argv=None):
     print("| --- " * (3 + 2 * len(names)) + "|")
     seconds = {method: [] for method in names}
     for amplitude in (0.2, 0.5, 1.0, 2.0, 3.0):
-        for name, flow, strain in fields(amplitude):
+        for name, flow, strain in make_fields(amplitude):
             u, v = np.moveaxis(flow.astype(np.float32), 2, 0)
             onset = cv2.remap(
                 apex, x + u, y + v, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE

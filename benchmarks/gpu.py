@@ -24,7 +24,7 @@ from torch.profiler import ProfilerActivity, profile
 
 import composite_dataset
 import loso
-from benchmarks.__main__ import BATCH, EPOCHS, FOLDS, SAMPLES, data, multiply_adds
+from benchmarks.__main__ import BATCH, EPOCHS, FOLDS, SAMPLES, count_multiply_adds, make_data
 from benchmarks.plain_htnet import plain_forward, released_shapes
 from htnet import PAPER, HTNet
 from support import devices
@@ -33,7 +33,7 @@ HELD_OUT = 7
 PRECISIONS = ("tf32", "float32", "bf16")
 
 
-def seconds(work, device):
+def measure_seconds(work, device):
     def wait():
         if device.type == "cuda":
             torch.cuda.synchronize(device)
@@ -45,11 +45,11 @@ def seconds(work, device):
     return time.perf_counter() - start
 
 
-def ceilings(device, size):
+def measure_ceilings(device, size):
     """-> ({precision: multiply-adds per second}, bytes copied per second), medians."""
 
     def median(work):
-        return statistics.median([seconds(work, device) for _ in range(12)][2:])
+        return statistics.median([measure_seconds(work, device) for _ in range(12)][2:])
 
     rates = {}
     for precision in PRECISIONS:
@@ -63,12 +63,12 @@ def ceilings(device, size):
     return rates, 2 * source.nbytes / median(partial(target.copy_, source))
 
 
-def model_for(dim, device):
+def make_model(dim, device):
     torch.manual_seed(0)
     return HTNet(**PAPER | dict(dim=dim)).to(device)
 
 
-def plain_loop(dim, device, epochs):
+def run_plain_loop(dim, device, epochs):
     """The released training of one fold."""
     config = PAPER | dict(dim=dim)
     state = {
@@ -76,7 +76,7 @@ def plain_loop(dim, device, epochs):
         for name, shape in released_shapes(**config).items()
     }
     optimizer = torch.optim.Adam(state.values(), lr=5e-5)
-    inputs, labels = data(SAMPLES)
+    inputs, labels = make_data(SAMPLES)
     for _ in range(epochs):
         for images, truth in zip(inputs[HELD_OUT:].split(BATCH), labels[HELD_OUT:].split(BATCH)):
             optimizer.zero_grad()
@@ -90,10 +90,10 @@ def plain_loop(dim, device, epochs):
             plain_forward(state, inputs[:HELD_OUT].to(device), **config).argmax(1).cpu()
 
 
-def our_loop(dim, device, precision, keep, record, epochs):
-    inputs, labels = (values.to(device) for values in data(SAMPLES))
+def run_our_loop(dim, device, precision, keep, record, epochs):
+    inputs, labels = (values.to(device) for values in make_data(SAMPLES))
     loso.train_fold(
-        model_for(dim, device),
+        make_model(dim, device),
         inputs[HELD_OUT:],
         labels[HELD_OUT:],
         inputs[:HELD_OUT],
@@ -107,28 +107,28 @@ def our_loop(dim, device, precision, keep, record, epochs):
     )
 
 
-def time_table(dim, device, epochs, size):
-    rates, bandwidth = ceilings(device, size)
+def print_time_table(dim, device, epochs, size):
+    rates, bandwidth = measure_ceilings(device, size)
     print(
         f"{', '.join(f'{name} {rate / 1e12:.3g}' for name, rate in rates.items())} T "
         f"multiply-adds a second; "
         f"{bandwidth / 1e9:.0f} GB/s\n"
     )
-    model = model_for(dim, device)
+    model = make_model(dim, device)
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    drawing = seconds(partial(model_for, dim, device), device)
+    drawing = measure_seconds(partial(make_model, dim, device), device)
     del model
-    work = multiply_adds(dim) * (3 * (SAMPLES - HELD_OUT) + HELD_OUT)
+    work = count_multiply_adds(dim) * (3 * (SAMPLES - HELD_OUT) + HELD_OUT)
     steps = -(-(SAMPLES - HELD_OUT) // BATCH)
     # and the evaluation reads the weights once: 4 bytes
     floors = {
         name: work / rate + (28 * steps + 4) * trained / bandwidth for name, rate in rates.items()
     }
     devices.set_precision("tf32")
-    plain = partial(plain_loop, dim, device)
+    plain = partial(run_plain_loop, dim, device)
     variants = [("plain loop, as released", "tf32", plain)]
     variants += [
-        (name, precision, partial(our_loop, dim, device, precision, keep, record))
+        (name, precision, partial(run_our_loop, dim, device, precision, keep, record))
         for name, precision, keep, record in (
             ("kernel by kernel, tf32", "tf32", "none", False),
             ("graph, tf32", "tf32", "none", True),
@@ -137,7 +137,7 @@ def time_table(dim, device, epochs, size):
             ("graph, bf16", "bf16", "none", True),
         )
     ]
-    heading(
+    print_heading(
         "",
         "ms per epoch",
         "ratio",
@@ -154,7 +154,7 @@ def time_table(dim, device, epochs, size):
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(device)
         short, long = (
-            seconds(partial(loop, epochs=count), device) for count in (epochs, 3 * epochs)
+            measure_seconds(partial(loop, epochs=count), device) for count in (epochs, 3 * epochs)
         )
         epoch = (long - short) / (2 * epochs)
         plain_time = plain_time or epoch
@@ -175,17 +175,17 @@ def time_table(dim, device, epochs, size):
     )
 
 
-def heading(*columns):
+def print_heading(*columns):
     print(f"| {' | '.join(columns)} |\n| {' | '.join(['---'] * len(columns))} |")
 
 
-def fits(dim, device, gigabytes):
+def try_memory(dim, device, gigabytes):
     """Whether a fold trains, keeping its best epoch, within so much memory for tensors."""
     total = torch.cuda.get_device_properties(device).total_memory
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(min(1.0, gigabytes * 1e9 / total), device)
     try:
-        our_loop(dim, device, "tf32", "best", True, epochs=loso.EAGER_EPOCHS + 2)
+        run_our_loop(dim, device, "tf32", "best", True, epochs=loso.EAGER_EPOCHS + 2)
         print(f"With {gigabytes} GB at most for tensors, a fold trains.\n")
     except torch.OutOfMemoryError:
         print(f"With {gigabytes} GB at most for tensors, memory runs out.\n")
@@ -193,7 +193,7 @@ def fits(dim, device, gigabytes):
         torch.cuda.set_per_process_memory_fraction(1.0, device)
 
 
-def precision_table(dim, device, epochs, root):
+def print_precision_table(dim, device, epochs, root):
     """What the precision does to a real fold: losses and held-out logits against float32."""
     composite = composite_dataset.load_composite(root)
     images = torch.from_numpy(composite.flows.transpose(0, 3, 1, 2).astype(np.float32))
@@ -210,7 +210,7 @@ def precision_table(dim, device, epochs, root):
     ):
         devices.set_precision(precision)
         results[precision] = loso.train_fold(
-            model_for(dim, device),
+            make_model(dim, device),
             images[train],
             labels[train],
             images[test],
@@ -222,7 +222,7 @@ def precision_table(dim, device, epochs, root):
             precision=precision,
         )
     print(f"Subject {fold.subject} of {root}, whole flow images, {epochs} epochs:\n")
-    heading(
+    print_heading(
         "precision",
         "loss of the first epoch",
         "of the last epoch",
@@ -273,11 +273,11 @@ def main():
         torch.cuda.set_device(device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     print(f"{name}, torch {torch.__version__}, dim {arguments.dim}")
-    time_table(arguments.dim, device, arguments.epochs, arguments.size)
+    print_time_table(arguments.dim, device, arguments.epochs, arguments.size)
     if device.type == "cuda":
-        fits(arguments.dim, device, 8)
+        try_memory(arguments.dim, device, 8)
     root = arguments.datasets
-    precision_table(
+    print_precision_table(
         arguments.dim,
         device,
         arguments.epochs,
@@ -287,7 +287,7 @@ def main():
     with profile(
         activities=[ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * (device.type == "cuda")]
     ) as profiled:
-        our_loop(arguments.dim, device, "tf32", "none", False, epochs=4)
+        run_our_loop(arguments.dim, device, "tf32", "none", False, epochs=4)
     order = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
     print("\nThe operations that take longest, four epochs kernel by kernel:\n")
     print(profiled.key_averages().table(sort_by=order, row_limit=12, max_name_column_width=60))

@@ -53,7 +53,7 @@ EXPRESSIONS = {
 BLINK = [("eye", (0.00, -0.02), (0.16, 0.05), (0.0, 1.0))]
 
 
-def bumps(parts, points, grid, weights):
+def make_bumps(parts, points, grid, weights):
     """Displacement [H, W, 2] of an expression's parts.
 
     weights [parts, 2]: pixels for the left and the right half.
@@ -72,7 +72,7 @@ def bumps(parts, points, grid, weights):
     return flow
 
 
-def smooth_noise(rng, scale, shape=(FRAME, FRAME)):
+def draw_smooth_noise(rng, scale, shape=(FRAME, FRAME)):
     """Gaussian noise [H, W], blurred to structures of `scale` pixels, standard deviation 1."""
     noise = cv2.GaussianBlur(rng.standard_normal(shape), (0, 0), scale)
     return (noise - noise.mean()) / noise.std()
@@ -98,10 +98,10 @@ def make_subject(rng, portrait, grid):
             2 * y * nose * np.exp(-(x**2)),
         ]
     )
-    proportions += 3 * np.dstack([smooth_noise(rng, 40), smooth_noise(rng, 40)])
+    proportions += 3 * np.dstack([draw_smooth_noise(rng, 40), draw_smooth_noise(rng, 40)])
     face = warp(np.ascontiguousarray(face), proportions, grid)
     light = rng.uniform(0.7, 1.1) + rng.uniform(-0.25, 0.25) * x + rng.uniform(-0.2, 0.2) * y
-    texture = rng.uniform(2, 5) * (smooth_noise(rng, 0.7) + smooth_noise(rng, 2))
+    texture = rng.uniform(2, 5) * (draw_smooth_noise(rng, 0.7) + draw_smooth_noise(rng, 2))
     return (
         (face * light[..., None] * rng.uniform(0.85, 1.15, 3) + texture[..., None])
         .clip(0, 255)
@@ -120,9 +120,9 @@ def make_clip(rng, face, points, emotion, vigour, restlessness, grid):
         * rng.uniform(0.5, 1.3, (len(parts), 2))
     )
     weights *= np.clip(weights.max(), 0.5, 3.0) / weights.max()
-    flow = bumps(parts, points, grid, weights)
+    flow = make_bumps(parts, points, grid, weights)
     if rng.random() < 0.3:
-        flow += bumps(BLINK, points, grid, rng.uniform(-1.5, 1.5) * np.ones((1, 2)))
+        flow += make_bumps(BLINK, points, grid, rng.uniform(-1.5, 1.5) * np.ones((1, 2)))
     twitch = (
         rng.choice(["eye", "lip"]),
         rng.uniform(-0.4, 0.4, 2),
@@ -130,14 +130,16 @@ def make_clip(rng, face, points, emotion, vigour, restlessness, grid):
         rng.normal(0, 1, 2),
     )
     # says nothing about the emotion
-    flow += bumps([twitch], points, grid, vigour * rng.uniform(0, 1.5, (1, 2)))
+    flow += make_bumps([twitch], points, grid, vigour * rng.uniform(0, 1.5, (1, 2)))
     x, y = ((axis - FRAME / 2) / FACE_SIZE for axis in grid)
     shift, (turn, stretch_x, stretch_y) = (
         rng.normal(0, restlessness, 2),
         rng.normal(0, restlessness, 3),
     )
     flow += shift + np.dstack([stretch_x * x - turn * y, turn * x + stretch_y * y])
-    flow += 0.25 * restlessness * np.dstack([smooth_noise(rng, 25), smooth_noise(rng, 25)])
+    flow += (
+        0.25 * restlessness * np.dstack([draw_smooth_noise(rng, 25), draw_smooth_noise(rng, 25)])
+    )
     apex = warp(face * rng.uniform(0.995, 1.005), flow, grid)  # lamps flicker
     noisy = [frame + rng.normal(0, 1.5, frame.shape) for frame in (face, apex)]
     return [np.clip(np.rint(frame), 0, 255).astype(np.uint8) for frame in noisy]
@@ -170,7 +172,7 @@ def make_samples(portrait, subjects=None):
                 yield database, subject, name, label, apex, flow_image(onset, apex)
 
 
-def enlarged_portrait():
+def enlarge_portrait():
     """The astronaut, float32 [400, 400, 3] BGR, cut so that the face has FACE_SIZE."""
     import skimage.data  # here, for only the portrait needs it
 
@@ -219,7 +221,7 @@ def main(argv=None):
     for folder in (FACE_FOLDER, FLOW_FOLDER):
         (root / folder).mkdir(parents=True, exist_ok=True)
     rows = []
-    for database, subject, name, label, face, flow in make_samples(enlarged_portrait()):
+    for database, subject, name, label, face, flow in make_samples(enlarge_portrait()):
         sample = f"{subject}_{name}"
         write_image(
             root / FACE_FOLDER / f"{sample}.jpg", face, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]

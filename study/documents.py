@@ -29,25 +29,25 @@ def fill(text, tables):
             flags=re.DOTALL,
         )
 
-    def number(match):
+    def replace_number(match):
         mark, one, choice, other, others_choice, _ = match.groups()
         subtracted = compute_uf1(other, others_choice) if other else 0
         return f"{mark}{compute_uf1(one, choice) - subtracted:.3f}"
 
-    return re.sub(NUMBER, number, text)
+    return re.sub(NUMBER, replace_number, text)
 
 
 if __name__ == "__main__":
     argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
-    made = make_tables()
+    tables = make_tables()
     for document in DOCUMENTS:
-        write_text(document, fill(document.read_text(encoding="utf-8"), made))
+        write_text(document, fill(document.read_text(encoding="utf-8"), tables))
     draw_curves()
     print(
         "\n\n".join(
-            made[name]
+            tables[name]
             for name in re.findall("<!-- tables: (.+?) -->", DOCUMENTS[0].read_text("utf-8"))
         )
     )

@@ -27,7 +27,7 @@ from support.files import BadInput, write_text
 RELEASED = Path(__file__).parents[1] / "datasets" / "released_area_centres.csv"
 
 
-def features(composite, maps, side, centres):
+def make_features(composite, maps, side, centres):
     """[N, side * side * 3]: flow maps, or mosaics of four areas, averaged to side x side."""
     flows = (
         normalize(composite.flows) if maps == "normalized" else composite.flows.astype(np.float32)
@@ -39,7 +39,7 @@ def features(composite, maps, side, centres):
     )
 
 
-def held_out_predictions(composite, inputs, class_weight="balanced"):
+def predict_held_out(composite, inputs, class_weight="balanced"):
     """Held-out predictions int [N]; features standardised on each fold's training samples."""
     predicted = np.full(len(inputs), -1)
     for fold in loso.split_subjects(composite, (0, 1, 2)):
@@ -86,8 +86,8 @@ def main():
     for pattern, (side, centres, class_weight) in variants.items():
         for maps in ("pixels", "normalized"):
             variant = pattern.format(maps=maps)
-            predicted = held_out_predictions(
-                composite, features(composite, maps, side, centres), class_weight
+            predicted = predict_held_out(
+                composite, make_features(composite, maps, side, centres), class_weight
             )
             scores = score_groups(composite.databases, composite.labels, predicted)
             cells = {group: format_seeds([pair]) for group, pair in scores.items()}

@@ -25,22 +25,22 @@ def join_ranks():
         distributed.destroy_process_group()
 
 
-def joined():
+def is_joined():
     return distributed.is_available() and distributed.is_initialized()
 
 
 def rank():
     """This process's number, from 0."""
-    return distributed.get_rank() if joined() else 0
+    return distributed.get_rank() if is_joined() else 0
 
 
 def rank_on_machine():
     """This process's number among those on this machine: the GPU that it takes."""
-    return distributed.get_node_local_rank(0) if joined() else 0
+    return distributed.get_node_local_rank(0) if is_joined() else 0
 
 
 def count_ranks():
-    return distributed.get_world_size() if joined() else 1
+    return distributed.get_world_size() if is_joined() else 1
 
 
 def is_first():
@@ -55,7 +55,7 @@ def say(text):
 
 def wait_for_all():
     """Returns when every rank has come here."""
-    if joined():
+    if is_joined():
         distributed.barrier()
 
 
@@ -71,7 +71,7 @@ def go_first(work):
             result = work()
         except Exception as error:
             problem = error
-    if joined():
+    if is_joined():
         refused = [problem is not None]
         distributed.broadcast_object_list(refused)
         if refused[0] and not is_first():

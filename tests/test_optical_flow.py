@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from benchmarks.flow_accuracy import fields
+from benchmarks.flow_accuracy import make_fields
 from clips import (
     FACE_SIZE,
     FRAMING,
@@ -52,7 +52,7 @@ def test_a_shift_gives_constant_flow_with_the_right_sign_and_next_to_no_strain(f
 
 @pytest.mark.parametrize("index", [1, 2], ids=["stretch", "expression"])
 def test_smooth_motion_is_measured_to_a_tenth_of_a_pixel(face, index):
-    name, truth, strain = list(fields(2.0))[index]
+    name, truth, strain = list(make_fields(2.0))[index]
     flow = optical_flow(move(face, truth), face)
     assert np.median(np.linalg.norm(flow - truth, axis=-1)) < 0.1
     assert np.median(np.abs(optical_strain(flow) - strain)) < 0.02
@@ -65,7 +65,7 @@ def test_smooth_motion_is_measured_to_a_tenth_of_a_pixel(face, index):
 
 
 def test_the_benchmarks_strain_is_that_of_its_fields():
-    for name, flow, strain in fields(1.5):
+    for name, flow, strain in make_fields(1.5):
         np.testing.assert_allclose(
             optical_strain(flow)[1:-1, 1:-1], strain[1:-1, 1:-1], atol=2e-4, err_msg=name
         )
@@ -124,7 +124,7 @@ def test_the_border_does_not_outdo_the_face(face):
     """OpenCV's TV-L1 alone puts the strongest strain of nearly every pair of noisy frames on the
     outermost pixels.
     """
-    flow, rng = list(fields(2.0))[2][1], np.random.default_rng(0)
+    flow, rng = list(make_fields(2.0))[2][1], np.random.default_rng(0)
     onset, apex = (
         np.clip(frame + rng.normal(0, 2, frame.shape), 0, 255).astype(np.uint8)
         for frame in (move(face, flow + (1.3, -0.7)), face)
@@ -134,7 +134,7 @@ def test_the_border_does_not_outdo_the_face(face):
 
 
 def test_grey_colour_alpha_and_depth_give_the_same_flow(face):
-    onset = move(face, list(fields(1.0))[2][1])
+    onset = move(face, list(make_fields(1.0))[2][1])
     grey = [cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY) for frame in (onset, face)]
     grey[0][0, 0] = 255  # so that all 16 bits are seen to be in use
     expected = optical_flow(*grey)

@@ -105,7 +105,7 @@ def test_the_script_makes_it(sample):
         "skimage", reason="only the script that makes the sample needs scikit-image"
     )
     made = islice(
-        synthetic_sample.make_samples(synthetic_sample.enlarged_portrait(), subjects=("s04",)), 3
+        synthetic_sample.make_samples(synthetic_sample.enlarge_portrait(), subjects=("s04",)), 3
     )
     for database, subject, name, label, face, flow in made:
         i = list(sample.names).index(f"{subject}_{name}")

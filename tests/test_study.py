@@ -426,9 +426,9 @@ def test_pack_refuses(tmp_path):
 
 def test_support_vector_machine(real_datasets):
     composite = load_composite(real_datasets)
-    inputs = svm.features(composite, "normalized", 7, None)
+    inputs = svm.make_features(composite, "normalized", 7, None)
     assert inputs.shape == (442, 147)
-    predicted = svm.held_out_predictions(composite, inputs)
+    predicted = svm.predict_held_out(composite, inputs)
     assert np.round(unweighted_scores(composite.labels, predicted), 2).tolist() == [0.76, 0.77]
     stored = pd.read_csv(
         Path(experiments.RESULTS) / "SVM-whole-normalized-7" / "predictions.csv"
