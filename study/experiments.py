@@ -87,6 +87,8 @@ FULL_SIZE = {
 def check_names():
     """Refuses a folder whose name stands for nothing here: it would be left out in silence."""
     for folder in RESULTS.iterdir():
+        if folder.name == "unfinished":  # runs that go on where they stopped, see its README
+            continue
         name = re.sub(r"-seed\d+$", "", folder.name)
         if (
             folder.is_dir()
