@@ -146,23 +146,28 @@ def load_composite(root):
                 "prepare_datasets.py."
             )
         images.append(image)
+    databases = [_database(name, rows[name], index_path or source) for name in names]
     return Composite(
         names=np.array(names),
         subjects=np.array([rows[name]["sub"] for name in names]),
-        databases=np.array([_database(name, rows[name], index_path or source) for name in names]),
+        databases=np.array(databases),
         labels=np.array([rows[name]["label"] for name in names]),
         flows=np.stack(images),
         faces=_find_faces(root, names, rows, index_path),
-        classes=_name_classes(rows, index_path or source),
+        classes=_name_classes(rows, databases, index_path or source),
     )
 
 
-def _name_classes(rows, source):
-    """The labels' names: the index's column `class`, MEGC 2019's three, or else the numbers."""
+def _name_classes(rows, databases, source):
+    """The labels' names: the index's column `class`, or else the numbers.
+
+    The known databases' labels 0, 1 and 2 are MEGC 2019's, also where one of them is absent.
+    """
     samples = {row["label"]: name for name, row in rows.items()}
     count = 1 + max(samples)
     absent = [label for label in range(count) if label not in samples]
-    if absent and count > len(CLASSES):
+    known = bool(set(databases) & DATABASES.keys())
+    if absent and not (known and count <= len(CLASSES)):
         raise BadInput(
             f"{source} gives {samples[count - 1]} the label {count - 1}, but none the label "
             f"{absent[0]}: labels must count from 0 up."
@@ -176,7 +181,7 @@ def _name_classes(rows, source):
                 f"'{given}': a label must have one name."
             )
     in_order = all(name in ("", CLASSES[label]) for label, name in names.items() if label < 3)
-    if count <= len(CLASSES) and in_order:  # one of the three may be absent
+    if known and count <= len(CLASSES) and in_order:
         return CLASSES
     classes = tuple(names.get(label) or str(label) for label in range(count))
     if len(set(classes)) < count:

@@ -144,7 +144,7 @@ class Aggregation(nn.Module):
         20 of the 36 products of taps and pixels would only multiply padding. A training step of the
         paper's network takes a fifth less time so (on a CPU, float32 and bf16).
         """
-        # Position (i, j) of the map sees (k, l) through the tap (k - i + 1, l - j + 1).
+        # Position (i, j) of the map sees (k, m) through the tap (k - i + 1, m - j + 1).
         taps = self.conv.weight.flatten(2).unbind(-1)
         positions = [(i, j) for i in (0, 1) for j in (0, 1)]
         rows = [

@@ -38,8 +38,10 @@ from preparation.selection import (
 from support.exits import explain_errors
 from support.files import BadInput, make_folder, read_table, replace_file, write_image
 
-# Of the index. "class" is the label's name, "flow" the method, "apex_source" see ClipImages.
-COLUMNS = "dataset sub filename_o label apex imagename sub_filename class flow apex_source".split()
+# Of the index. "class" is the label's name, "flow" the method, "apex_source" see ClipImages,
+# "frames" what the sheet or table asks for: if that changes, the images are made anew.
+COLUMNS = "dataset sub filename_o label apex imagename sub_filename".split()
+COLUMNS += "class flow apex_source frames".split()
 LEFT_OUT = ["dataset", "sub", "filename_o", "reason"]
 LISTED = 20  # clips left out that are printed; the rest is in the file
 
@@ -89,17 +91,20 @@ def prepare(database, source, output, options):
     clips, left_out = select_clips(
         database, source, clips, left_out, options.classes, options.all_clips
     )
-    todo = [clip for clip in clips if not is_made(rows.get(clip.sample), options)]
+    todo = [clip for clip in clips if not is_made(rows.get(clip.sample), clip, options)]
     print(
-        f"{database}: {source}, {sheet or 'without a sheet'}; {len(clips)} clips, {len(todo)} of "
+        f"{database}: {sheet or f'{source}, without a sheet'}; {len(clips)} clips, {len(todo)} of "
         "them to do"
     )
-    for folder in (output / FACE_FOLDER, output / FLOW_FOLDER):
-        make_folder(folder)
+    make_folder(output)
+    if database == "own":  # rows taken out of the table go, with their images
+        remove_rows(rows, rows.keys() - {clip.sample for clip in clips}, output)
     for clip, images in prepare_clips(todo, database, options):
         if isinstance(images, BadInput):
             left_out.insert(0, (clip.subject, clip.name, str(images).rstrip(".")))
             continue
+        for folder in (output / FACE_FOLDER, output / FLOW_FOLDER):
+            make_folder(folder)
         face_name = f"{clip.sample}.jpg"
         write_image(output / FACE_FOLDER / face_name, images.face, [cv2.IMWRITE_JPEG_QUALITY, 95])
         write_image(flow_path(output, clip.sample), images.flow)
@@ -114,6 +119,7 @@ def prepare(database, source, output, options):
             "class": clip.emotion,
             "flow": options.method,
             "apex_source": images.apex_source,
+            "frames": clip.describe_frames(),
         }
         write_table(index_path, pd.concat([others, pd.DataFrame(rows.values())]), COLUMNS)
     for clip in clips:
@@ -145,11 +151,20 @@ def list_rows(table, index_path, output, database, options):
     }
 
 
-def is_made(row, options):
-    """Whether the index's row (or None) was made in the way that is asked for."""
+def remove_rows(rows, samples, output):
+    """Takes samples out of `rows` ({sample: row}) and deletes their images."""
+    for sample in samples:
+        (output / FACE_FOLDER / rows.pop(sample)["imagename"]).unlink(missing_ok=True)
+        flow_path(output, sample).unlink(missing_ok=True)
+
+
+def is_made(row, clip, options):
+    """Whether the index's row (or None) is of these frames, made in the way that is asked for."""
     if row is None or row["flow"] not in ("", options.method):
         return False
-    return row["apex_source"].partition(":")[0] in ("", "sheet", options.apex_rule)
+    known_rules = ("", "annotated", options.apex_rule)
+    same_rule = row["apex_source"].partition(":")[0] in known_rules
+    return same_rule and row["frames"] in ("", clip.describe_frames())
 
 
 def prepare_clips(clips, database, options):
@@ -185,14 +200,14 @@ def report(database, rows, clips, left_out, left_out_path, options):
     prepared = [row["class"] for row in rows.values()]
     print(compare_counts(database, prepared, classes, megc_classes).to_string())
     found = {sample: row["apex_source"] for sample, row in rows.items()}
-    found = {sample: text for sample, text in found.items() if text not in ("", "sheet")}
+    found = {sample: text for sample, text in found.items() if text not in ("", "annotated")}
     unusable = [
-        f"  {sample}: {text}" for sample, text in sorted(found.items()) if "sheet's" in text
+        f"  {sample}: {text}" for sample, text in sorted(found.items()) if "the annotated" in text
     ]
     if found:
         print(f"{database}: the apex frame of {len(found)} clips was found by --apex's rule.")
     if unusable:
-        print(f"Of these, {len(unusable)} have one in the sheet that cannot be used:")
+        print(f"Of these, {len(unusable)} have an annotated one that cannot be used:")
     print("".join(f"{line}\n" for line in unusable[:LISTED]), end="")
     if left_out:
         print(f"{database}: {len(left_out)} clips left out, all of them in {left_out_path}:")
@@ -228,6 +243,10 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if len(args.database) != len(args.source):
         parser.error("give one --source for each --database.")
+    if args.output == Path("datasets") and ("own" in args.database or args.classes):
+        parser.error(
+            "data or classes of your own need an --output of their own: datasets/own, say."
+        )
     options = Options(args.classes, args.all_clips, args.flow, args.apex, args.workers)
     with explain_errors("prepare_datasets.py", expected=(OSError,)):
         for database, source in zip(args.database, args.source):

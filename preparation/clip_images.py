@@ -18,7 +18,7 @@ class ClipImages:
     """What a clip becomes."""
 
     apex: int  # the apex frame's number
-    apex_source: str  # "sheet", or "strain" or "midpoint" and why the sheet's is not used
+    apex_source: str  # "annotated", or the rule and why no annotated one is used
     face: np.ndarray  # uint8 [224, 224, 3], the apex frame's
     flow: np.ndarray  # uint8 [28, 28, 3], see `optical_flow.flow_image`
 
@@ -26,8 +26,8 @@ class ClipImages:
 def prepare_clip(clip, method="tvl1", apex_rule="strain"):
     """A clip of `read_clips` -> ClipImages; raises BadInput where it cannot be used.
 
-    method: the optical flow's; apex_rule: how an apex that the sheet does not give, or gives in a
-    way that cannot be used, is found: "strain", the frame of strongest strain within the facial
+    method: the optical flow's; apex_rule: how an apex is found that is not annotated, or in a way
+    that cannot be used: "strain", the frame of strongest strain within the facial
     areas, or "midpoint" between onset and offset.
     """
     frames = clip.frames()
@@ -41,7 +41,7 @@ def prepare_clip(clip, method="tvl1", apex_rule="strain"):
     if landmarks is None:
         raise BadInput(f"dlib finds no face on the onset frame {frames[onset]}.")
     box = face_box(landmarks, clip.database)
-    apex, source = clip.apex, "sheet"
+    apex, source = clip.apex, "annotated"
     if problem := find_apex_problem(clip, onset, frames):
         # some offsets are wrong
         last = clip.offset if clip.offset and clip.offset > onset else max(frames)
@@ -69,14 +69,14 @@ def prepare_clip(clip, method="tvl1", apex_rule="strain"):
 
 
 def find_apex_problem(clip, onset, frames):
-    """Why the sheet's apex frame cannot be used; empty where it can."""
+    """Why the annotated apex frame cannot be used; empty where it can."""
     apex, offset = clip.apex, clip.offset
     if apex is None:
         return "not annotated"
     if apex <= onset:
-        return f"the sheet's {apex} is not after the onset frame {onset}"
+        return f"the annotated {apex} is not after the onset frame {onset}"
     if offset is not None and onset < offset < apex:
-        return f"the sheet's {apex} is after the offset frame {offset}"
+        return f"the annotated {apex} is after the offset frame {offset}"
     if apex not in frames:
-        return f"the sheet's {apex} is not among the frames"
+        return f"the annotated {apex} is not among the frames"
     return ""

@@ -2,14 +2,16 @@
 
     clip,subject,label,onset,apex
     videos/a.mp4,anna,happy,12,31
-    frames/b,anna,0,5,
+    frames/b,anna,sad,5,
     c,ben,sad,c_onset.png,c_apex.png
 
 A clip is a folder of frames, a video (frames counted from 0), or only a name where onset and apex
-are image files. Paths count from the table's folder. Labels are whole numbers from 0, or names. An
-empty onset is the clip's first frame, an empty apex is found. A column `offset` may bound the clip.
+are image files. Paths count from the table's folder; a clip is named by its path. Labels are whole
+numbers from 0, or names. An empty onset is the clip's first frame, an empty apex is found. A column
+`offset` may bound the clip.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +29,10 @@ class OwnClip(Clip):
 
     files: tuple = ()
 
+    def describe_frames(self):
+        """The clip's place, the frames and files that the table gives, as text."""
+        return " ".join([super().describe_frames(), *(file.name for file in self.files)])
+
     def frames(self):
         """{frame number: what `clips.read_frame` takes}."""
         if self.files:
@@ -41,13 +47,17 @@ def read_own_clips(path):
     path = Path(path)
     table = read_table(path, COLUMNS, "give it the columns " + ", ".join(COLUMNS))
     rows = [{name: cell.strip() for name, cell in row.items()} for row in table.to_dict("records")]
-    names = sorted({row["label"] for row in rows})
+    names = sorted({row["label"].lower() for row in rows})
     if not rows or "" in names:
         raise BadInput(f"{path} has no rows, or rows without a label: give each clip its label.")
-    if all(name.isdecimal() for name in names):
+    labels = {name: i for i, name in enumerate(names)}
+    if all(re.fullmatch(r"-?\d+", name, re.ASCII) for name in names):
         labels = {name: int(name) for name in names}
-    else:
-        labels = {name: i for i, name in enumerate(names)}
+        if sorted(labels.values()) != list(range(len(labels))):
+            raise BadInput(
+                f"{path} has the labels {', '.join(names)}: count them from 0 without a gap, or "
+                "use names."
+            )
     clips, seen = [], set()
     for line, row in enumerate(rows, start=2):
         clip = read_row(path, line, row, labels)
@@ -83,13 +93,16 @@ def read_row(path, line, row, labels):
         numbers = {"onset": 0, "apex": 1, "offset": None}
     elif not place.is_dir() and not (place.is_file() and place.suffix.lower() in VIDEOS):
         refuse(f"{place} is neither a folder of frames nor a video ({', '.join(VIDEOS)})")
+    # named by its path, so that s1/001 and s2/001 are two clips
+    clip = Path(row["clip"])
+    name = "_".join((clip.with_suffix("") if place.is_file() else clip).parts)
     return OwnClip(
         database="own",
         subject=row["subject"],
-        name=Path(row["clip"]).stem,
+        name=name,
         folder=place,
-        emotion=row["label"],
-        label=labels[row["label"]],
+        emotion=row["label"].lower(),
+        label=labels[row["label"].lower()],
         files=tuple(files),
         **numbers,
     )

@@ -74,6 +74,10 @@ class Clip:
     def sample(self):
         return f"{self.subject}_{self.name}"
 
+    def describe_frames(self):
+        """The folder's name and the annotated frames, as text."""
+        return " ".join(map(str, (self.folder.name, self.onset, self.apex, self.offset)))
+
     def frames(self):
         """{frame number: path} of the images in the clip's folder."""
         files = sorted(

@@ -43,7 +43,11 @@ def read_table(path, columns, advice):
     """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}).") from None
+    except UnicodeError:
+        raise BadInput(f"{path} is not text in UTF-8: save it as CSV, UTF-8.") from None
+    except ValueError as error:
         raise BadInput(
             f"{path} is not a readable CSV file ({str(error).splitlines()[0].rstrip('.')}): "
             f"{advice}."

@@ -291,6 +291,8 @@ def test_databases_and_classes_of_ones_own(tiny):
     names = ["joy", "disgust", "repression", "surprise", "others"]
     edit_index(tiny, lambda t: t.assign(**{"class": [names[i % 5] for i in range(12)]}))
     assert load_composite(tiny).classes == tuple(names)
+    edit_index(tiny, lambda t: t.assign(label=list("01" * 6), dataset="lab", **{"class": ""}))
+    assert load_composite(tiny).classes == ("0", "1")  # of unknown databases not MEGC 2019's
     two = ["happy", "sad"]
     edit_index(tiny, lambda t: t.assign(label=list("01" * 6), **{"class": two * 6}))
     composite = load_composite(tiny)

@@ -21,7 +21,7 @@ from raw_trees import (
 
 import main_HTNet
 import prepare_datasets
-from composite_dataset import INDEX_NAME, load_composite
+from composite_dataset import INDEX_NAME, holds_data, load_composite
 from preparation.raw_databases import read_clips
 from preparation.selection import parse_classes
 from support.files import BadInput
@@ -155,7 +155,7 @@ def test_an_apex_that_cannot_be_used_is_found(unusable, capsys, rule, apex):
         assert reason in table.loc[clip, "apex_source"]
     printed = capsys.readouterr().out
     assert "the apex frame of 4 clips was found" in printed
-    assert "Of these, 3 have one in the sheet that cannot be used" in printed
+    assert "Of these, 3 have an annotated one that cannot be used" in printed
     run(*arguments, "--output", unusable / "out", "--apex", rule)
     assert "4 clips, 0 of them to do" in capsys.readouterr().out
     other = {"strain": "midpoint", "midpoint": "strain"}[rule]
@@ -265,3 +265,68 @@ def test_a_wrong_table_of_clips_is_one_sentence(tmp_path, capsys, change, words)
     error = capsys.readouterr().err
     assert stop.value.code == 2 and all(word in error for word in ["clips.csv", *words][1:])
     assert error.count("\n") == 1
+
+
+def prepare_own(root, rows):
+    """Prepares a table with these rows -> the composite, and the names of the files of images."""
+    columns = ["clip", "subject", "label", "onset", "apex"]
+    pd.DataFrame(rows, columns=columns).to_csv(root / "clips.csv", index=False)
+    run("--database", "own", "--source", root / "clips.csv", "--output", root / "out")
+    return load_composite(root / "out"), len(list((root / "out").rglob("*.*g")))
+
+
+def test_a_corrected_table_is_followed(tmp_path):
+    """Other frames are made anew, rows taken out go, labels are the new table's."""
+    for i, strength in enumerate((0, 2.5)):
+        write(tmp_path / f"{i}.png", camera_frame(expression("surprise", strength)))
+    write(tmp_path / "2.png", camera_frame(expression("happiness")))
+    first, files = prepare_own(
+        tmp_path,
+        [("s1/001", "a", "Joy", "0.png", "1.png"), ("s2/001", "b", "sad", "0.png", "2.png")],
+    )
+    assert first.names.tolist() == ["a_s1_001", "b_s2_001"] and files == 4
+    assert first.classes == ("joy", "sad")
+    second, _ = prepare_own(
+        tmp_path,
+        [("s1/001", "a", "joy", "0.png", "2.png"), ("s2/001", "b", "awe", "0.png", "2.png")],
+    )
+    assert second.classes == ("awe", "joy") and second.labels.tolist() == [1, 0]
+    assert (second.flows[0] == first.flows[1]).all() and (second.flows[0] != first.flows[0]).any()
+    third, files = prepare_own(tmp_path, [("s1/001", "a", "joy", "0.png", "2.png")])
+    assert third.names.tolist() == ["a_s1_001"] and files == 2
+
+
+@pytest.mark.parametrize("labels", ["12", "02", ["-1", "0"]])
+def test_labels_that_do_not_count_from_0_are_refused(tmp_path, capsys, labels):
+    write(tmp_path / "1.png", camera_frame())
+    rows = [(str(i), "a", label, "1.png", "1.png") for i, label in enumerate(labels)]
+    with pytest.raises(SystemExit):
+        prepare_own(tmp_path, rows)
+    assert "count them from 0 without a gap" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_failed_preparation_leaves_no_data(tmp_path, capsys):
+    """Otherwise the sample would no longer be the fallback."""
+    write(tmp_path / "1.png", np.full((400, 420, 3), 127, np.uint8))
+    with pytest.raises(SystemExit):
+        prepare_own(tmp_path, [("x", "a", "joy", "1.png", "1.png")])
+    assert "no clip of own could be prepared" in capsys.readouterr().err
+    assert not holds_data(tmp_path / "out")
+
+
+def test_own_data_needs_a_folder_of_its_own(tmp_path, capsys):
+    for arguments in (["--database", "own"], ["--database", "casme2", "--classes", "fear,others"]):
+        with pytest.raises(SystemExit) as stop:
+            run(*arguments, "--source", tmp_path)
+        assert stop.value.code == 2 and "an --output of their own" in capsys.readouterr().err
+
+
+def test_tables_that_cannot_be_read(tmp_path, capsys):
+    table = tmp_path / "clips.csv"
+    for content, words in ((None, "cannot be read (No such file"), ("é".encode("utf-16"), "UTF-8")):
+        if content:
+            table.write_bytes(content)
+        with pytest.raises(SystemExit):
+            run("--database", "own", "--source", table, "--output", tmp_path / "out")
+        assert words in capsys.readouterr().err
