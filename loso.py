@@ -44,8 +44,8 @@ class FoldResult:
 def order_by_class(labels, class_order):
     """int [N] -> int [N]: all indices, by class as `class_order` says, by name within a class.
 
-    There is no shuffling, so this order decides what each epoch's last batch holds (README,
-    detail 6).
+    Labels 0, 2, 1, 2 and the order (2, 1, 0) give 1, 3, 2, 0. There is no shuffling, so this order
+    decides what each epoch's last batch holds (README, detail 6).
     """
     return np.argsort(np.argsort(class_order)[labels], kind="stable")
 

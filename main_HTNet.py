@@ -57,8 +57,8 @@ BATCH_SIZE = 256           # samples per step
 EPOCHS = 800               # passes over the training samples of a fold
 CLASS_ORDER = (2, 1, 0)    # the training samples go by class in this order
 SHUFFLE = False            # True: a new order of the training samples every epoch
-NORMALIZE = False          # True: each flow map minus its median, by its standard deviation
-SHUFFLE_LABELS = False     # True: a control, what scores a training on permuted labels gets
+NORMALIZE = False          # True: subtracts a flow map's median, divides by its deviation
+SHUFFLE_LABELS = False     # True: a control that trains on permuted labels
 KEEP = "best"              # weights to keep: "best" epoch (as released), "last" or "none"
 # HTNet
 DIM = 256                  # width of the first level; doubles with every level
@@ -105,7 +105,7 @@ def train(settings):
     for fold in run.held_out:
         if fold.subject in finished:
             run.load_fold(fold)  # a damaged one is refused now, not after hours of training
-    wait_for_all()  # or a quick rank's first fold would count as finished before
+    wait_for_all()  # what a quick rank trains now was not finished before
     if finished:
         say(
             f"{len(finished)} of {len(run.held_out)} folds were finished before and are not "

@@ -187,6 +187,11 @@ def write_report(folder, composite, logits, losses, *, published, heading, descr
     return "\n".join(text) + "\n"
 
 
+def format_settings(record):
+    """The settings of a run in one line: "MODEL HTNet, SEED 1, ..."."""
+    return ", ".join(f"{name} {value}" for name, value in record["settings"].items())
+
+
 def report_run(run):
     """Writes and prints the report on the folds of SUBJECTS and on those finished before."""
     settings = run.settings
@@ -201,12 +206,11 @@ def report_run(run):
         and not settings.SHUFFLE_LABELS
     )
     notes = [SAMPLE_BANNER + "\n"] * settings.on_sample + [CONTROL + "\n"] * settings.SHUFFLE_LABELS
-    recorded = ", ".join(f"{name} {value}" for name, value in run.record["settings"].items())
     seconds = sum(float(fold["seconds"]) for fold in stored)
     description = [
         *notes,
         f"- {len(composite.names)} samples of {len(folds)} of the {len(run.folds)} subjects",
-        f"- settings: {recorded}",
+        f"- settings: {format_settings(run.record)}",
         f"- {' and '.join(sorted({str(fold['machine']) for fold in stored}))}",
         f"- training took {format_duration(seconds)} (h:mm:ss), summed over the folds",
     ]

@@ -79,6 +79,7 @@ def prepare(settings, build_model, weights=None):
     weights_record = check_weights(weights, settings, subjects) if weights else None
     record = {"settings": list_recorded(settings)}
     if starts_run:
+        say(f"Settings: {report.format_settings(record)}\n")
         if not settings.overwrite:
             folder.refuse_other_runs(record)
         folder.refuse_full_disk(parameters, subjects, record)
@@ -163,10 +164,7 @@ def check_subjects(settings, composite):
     """Raises BadInput for SUBJECTS that the data do not have, and for a single subject."""
     there = list(dict.fromkeys(composite.subjects))
     if unknown := [subject for subject in settings.SUBJECTS if subject not in there]:
-        raise BadInput(
-            f"SUBJECTS names '{unknown[0]}', whom the data does not have: it has "
-            f"{', '.join(there)}."
-        )
+        raise BadInput(f"SUBJECTS names '{unknown[0]}', but the data only has {', '.join(there)}.")
     if len(there) < 2:
         raise BadInput(
             f"{settings.DATASETS} holds a single subject: leave-one-subject-out needs at least two."
