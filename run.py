@@ -85,6 +85,9 @@ def prepare(settings, build_model, weights=None):
         folder.refuse_full_disk(parameters, subjects, record)
         folder.take_lock()
     centres, areas = None, Path(settings.DATASETS, "facial_areas.csv")
+    own_areas = folder.results / "facial_areas.csv"  # where the data are read-only
+    if own_areas.exists() and not areas.exists():
+        areas = own_areas
     if settings.MODEL == "HTNet":
         centres, found = find_centres(composite, areas, say)
     record["data"] = hash_data(composite, centres)
@@ -97,7 +100,7 @@ def prepare(settings, build_model, weights=None):
     if starts_run:
         folder.claim(record, settings.overwrite)
     if settings.MODEL == "HTNet" and is_first():
-        append_centres(areas, found, say)
+        keep_centres(found, areas, own_areas if settings.train else None)
     if settings.MODEL == "HTNet" and starts_run:
         draw_areas(folder.results / "facial_areas.png", composite, centres, per_database=2)
     labels = composite.labels
@@ -114,6 +117,16 @@ def prepare(settings, build_model, weights=None):
         device=device,
         weights_record=weights_record,
     )
+
+
+def keep_centres(found, areas, own_areas):
+    """Appends the centres found to the file `areas` or, if it cannot be written, to `own_areas`."""
+    try:
+        append_centres(areas, found, say)
+    except BadInput as error:
+        say(f"Note: {error}")
+        if own_areas:
+            append_centres(own_areas, found, say)
 
 
 def fit_class_order(settings, num_classes):

@@ -216,6 +216,19 @@ def test_a_rank_that_dies_leaves_the_finished_folds(tiny, command):
     assert all(path.stat().st_mtime_ns == changed for path, changed in finished.items())
 
 
+def test_sigterm_ends_as_ctrl_c_does(tiny, command):
+    """SLURM sends it some time before it kills."""
+    process = launch(tiny.parent, *SMALL, "--epochs", "3000")
+    folder = tiny.parent / "results" / "HTNet" / "folds"
+    deadline = time.monotonic() + 120
+    while not folder.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 143 and "Stopped. What is finished is kept" in output
+    assert "Traceback" not in output
+
+
 @pytest.mark.parametrize(
     "error, words",
     [

@@ -12,9 +12,11 @@ import pytest
 import torch
 from conftest import SMALL, rows, write_png
 
+import facial_areas
 from benchmarks.plain_htnet import draw_state, released_shapes
 from composite_dataset import FACE_FOLDER
 from ststnet import STSTNet
+from support.files import BadInput
 from support.run_folder import RunFolder
 
 TINY_HTNET = dict(
@@ -369,3 +371,24 @@ def test_weights_that_are_not_finite_are_refused(tiny, command, value):
     torch.save(state, path)
     status, _, error = command("--train", "False", *SMALL)
     assert status == 2 and "s01.pth" in error and "'head.bias' is not finite" in error
+
+
+def test_a_read_only_datasets_folder(tiny, command, monkeypatch):
+    """The facial areas are kept with the run, and not looked for again."""
+    calls, replace_file = [], facial_areas.replace_file
+
+    def refuse_datasets(path, write):
+        if path.parent.resolve() == tiny.resolve():
+            raise BadInput(f"{path} could not be written (Read-only file system)")
+        replace_file(path, write)
+
+    monkeypatch.setattr(facial_areas, "replace_file", refuse_datasets)
+    monkeypatch.setattr(facial_areas, "detect_landmarks", lambda face: calls.append(face))
+    write_png(tiny / FACE_FOLDER / "sub01_EP01_01.jpg", np.full((224, 224, 3), 127, np.uint8))
+    status, output, _ = command("--train", "True", *SMALL)
+    assert status == 0 and "Read-only file system" in output and len(calls) == 1
+    assert (tiny.parent / "results" / "HTNet" / "facial_areas.csv").exists()
+    assert not (tiny / "facial_areas.csv").exists()
+    status, output, _ = command("--train", "True", *SMALL)
+    assert status == 0 and "6 of 6 folds were finished before" in output and len(calls) == 1
+    assert command("--train", "False", *SMALL)[0] == 0 and len(calls) == 1
