@@ -26,7 +26,9 @@ from tqdm import tqdm
 import composite_dataset
 import loso
 import report
+from augmentation import augment, rise_and_fall
 from htnet import HTNet
+from inputs import list_layout, parse_areas
 from run import prepare
 from ststnet import STSTNet
 from support.devices import describe_machine, explain_failure, set_precision
@@ -39,6 +41,7 @@ from support.settings import read_settings
 # fmt: off
 # what to run
 MODEL = "HTNet"            # "HTNet" or "STSTNet"
+RECIPE = "paper"           # "paper", or "honest": see PRESETS
 RUN = ""                   # names results/<run>/ and weights/<run>/; empty: the model's name
 SUBJECTS = ""              # held-out subjects, e.g. "sub01,s03"; empty: all
 SEED = 1                   # each fold's seed is made of this and the subject's name
@@ -56,9 +59,17 @@ LEARNING_RATE = 5e-5       # Adam's
 BATCH_SIZE = 256           # samples per step
 EPOCHS = 800               # passes over the training samples of a fold
 CLASS_ORDER = (2, 1, 0)    # the training samples go by class in this order
+AREAS = "all"              # "all", e.g. "left_lip,right_lip", "all,nose", "whole" or "all,whole"
 SHUFFLE = False            # True: a new order of the training samples every epoch
 NORMALIZE = False          # True: subtracts a flow map's median, divides by its deviation
 SHUFFLE_LABELS = False     # True: a control that trains on permuted labels
+# training (the honest recipe; neither in the paper nor in the released code)
+AUGMENT = False            # True: mirrored, moved, amplified views, see augmentation.py
+CLASS_WEIGHTS = False      # True: every class counts the same in the loss
+LABEL_SMOOTHING = 0.0      # the loss's
+WEIGHT_DECAY = 0.0         # on matrices; above 0 AdamW trains
+SCHEDULE = "constant"      # of the learning rate: "constant", or "cosine" after a warm-up
+# weights
 KEEP = "best"              # weights to keep: "best" epoch (as released), "last" or "none"
 # HTNet
 DIM = 256                  # width of the first level; doubles with every level
@@ -74,6 +85,23 @@ CONSTANTS = tuple(name for name in globals() if name.isupper())
 PRESETS = {  # (the constant as shipped, what the preset makes of it); an edited constant stays
     # The PyTorch port's recipe. Its class order is unknown; this one comes near its scores.
     "STSTNet": {"KEEP": ("best", "last"), "CLASS_ORDER": ((2, 1, 0), (0, 1, 2))},
+    # RECIPE "honest": docs/honest.md says how it was chosen.
+    "honest": {
+        "NORMALIZE": (False, True),
+        "SHUFFLE": (False, True),
+        "AUGMENT": (False, True),
+        "CLASS_WEIGHTS": (False, True),
+        "LABEL_SMOOTHING": (0.0, 0.1),
+        "WEIGHT_DECAY": (0.0, 0.05),
+        "SCHEDULE": ("constant", "cosine"),
+        "LEARNING_RATE": (5e-5, 1e-3),
+        "BATCH_SIZE": (256, 128),
+        "EPOCHS": (800, 30),
+        "KEEP": ("best", "last"),
+        "AREAS": ("all", "all,whole"),
+        "DIM": (256, 16),
+        "BLOCK_REPEATS": ((2, 2, 10), (2, 2, 2)),
+    },
     # For datasets/sample/: so small that a second thread would only cost.
     "sample": {
         "LEARNING_RATE": (5e-5, 5e-4),
@@ -141,13 +169,14 @@ def train_and_save(run, fold, model, progress):
 
     if run.device.type == "cuda":
         torch.cuda.manual_seed(loso.derive_seed(settings.SEED, fold.subject))  # dropout's
-    order = torch.Generator().manual_seed(
-        loso.derive_seed(settings.SEED, f"{fold.subject}'s order")
+    order, views = (
+        torch.Generator().manual_seed(loso.derive_seed(settings.SEED, f"{fold.subject}'s {what}"))
+        for what in ("order", "views")
     )
     truth = torch.from_numpy(run.composite.labels)
     result = loso.train_fold(
         model.to(run.device),
-        run.inputs[fold.train],
+        run.train_inputs[fold.train],
         run.labels[fold.train],
         run.inputs[fold.test],
         truth[fold.test],
@@ -157,6 +186,11 @@ def train_and_save(run, fold, model, progress):
         keep=settings.KEEP,
         precision=settings.PRECISION,
         shuffle=order if settings.SHUFFLE else None,
+        augment=partial(augment, layout=run.layout, generator=views) if settings.AUGMENT else None,
+        class_weights=settings.CLASS_WEIGHTS,
+        label_smoothing=settings.LABEL_SMOOTHING,
+        weight_decay=settings.WEIGHT_DECAY,
+        schedule=rise_and_fall if settings.SCHEDULE == "cosine" else None,
         record=settings.CUDA_GRAPHS and run.device.type == "cuda",
         on_epoch=on_epoch,
     )
@@ -212,6 +246,7 @@ def build_model(settings, num_classes):
             block_repeats=settings.BLOCK_REPEATS,
             mlp_mult=settings.MLP_MULT,
             dropout=settings.DROPOUT,
+            channels=3 * len(list_layout(parse_areas(settings.AREAS))),
         )
     except ValueError as error:
         raise BadInput(str(error)) from None

@@ -24,7 +24,18 @@ from support.released_weights import is_released, load_released_weights
 
 LEFTOVERS = ("folds/*.npz", "*.pth", "report.md", "predictions.csv", "evaluation.csv", "*.png")
 # Settings that came later, and what a run did before they existed.
-ADDED_LATER = {"PRECISION": "tf32", "SHUFFLE": False, "NORMALIZE": False, "SHUFFLE_LABELS": False}
+ADDED_LATER = {
+    "PRECISION": "tf32",
+    "SHUFFLE": False,
+    "NORMALIZE": False,
+    "SHUFFLE_LABELS": False,
+    "AREAS": "all",
+    "AUGMENT": False,
+    "CLASS_WEIGHTS": False,
+    "LABEL_SMOOTHING": 0.0,
+    "WEIGHT_DECAY": 0.0,
+    "SCHEDULE": "constant",
+}
 UNREADABLE = (
     OSError,
     EOFError,

@@ -13,6 +13,8 @@ from support.ranks import say
 
 MODELS = ("HTNet", "STSTNet")
 KEEPS = ("best", "last", "none")
+RECIPES = ("paper", "honest")
+SCHEDULES = ("constant", "cosine")
 
 
 def read_settings(argv, constants, presets, script):
@@ -29,7 +31,7 @@ def read_settings(argv, constants, presets, script):
     check_texts(values)
     model, data = values["MODEL"], Path(values["DATASETS"])
     on_sample = not holds_data(data) and holds_data(data / "sample")
-    for preset in (model, "sample") if on_sample else (model,):
+    for preset in (model, *("sample",) * on_sample, values["RECIPE"]):
         replaced = {
             name: value
             for name, (shipped, value) in presets.get(preset, {}).items()
@@ -107,7 +109,7 @@ def parse_arguments(argv, constants, script):
 
 def pick_parser(name, value):
     """What turns an option's text into the constant's type."""
-    if name in ("LEARNING_RATE", "DROPOUT"):
+    if name in ("LEARNING_RATE", "DROPOUT", "LABEL_SMOOTHING", "WEIGHT_DECAY"):
         return float
     if name in ("CLASS_ORDER", "BLOCK_REPEATS"):
         return parse_integers
@@ -163,7 +165,17 @@ def format_value(value):
 def check_texts(values):
     """Raises BadInput naming the constant that should be a text and is none."""
     folders = ("DATASETS", "WEIGHTS", "RESULTS")
-    for name in ("MODEL", "RUN", "DEVICE", "PRECISION", "KEEP", *folders):
+    for name in (
+        "MODEL",
+        "RECIPE",
+        "RUN",
+        "DEVICE",
+        "PRECISION",
+        "AREAS",
+        "SCHEDULE",
+        "KEEP",
+        *folders,
+    ):
         if not isinstance(values[name], (str, Path) if name in folders else str):
             raise BadInput(f"{name} is {values[name]!r}: it must be a text, in quotes.")
 
@@ -195,11 +207,27 @@ def check_settings(settings):
         require(name, is_whole(name, 1), "a whole number from 1 up")
     for name in ("SEED", "THREADS"):
         require(name, is_whole(name, 0), "a whole number from 0 up")
-    for name in ("SHUFFLE", "NORMALIZE", "SHUFFLE_LABELS", "CUDA_GRAPHS"):
+    for name in (
+        "SHUFFLE",
+        "NORMALIZE",
+        "SHUFFLE_LABELS",
+        "AUGMENT",
+        "CLASS_WEIGHTS",
+        "CUDA_GRAPHS",
+    ):
         require(name, type(getattr(settings, name)) is bool, "True or False")
     rate = settings.LEARNING_RATE
     require("LEARNING_RATE", type(rate) in (int, float) and 0 < rate < 1e3, "a number above 0")
     require("DROPOUT", type(settings.DROPOUT) in (int, float), "a number from 0 up to 1")
+    for name in ("LABEL_SMOOTHING", "WEIGHT_DECAY"):
+        value = getattr(settings, name)
+        require(name, type(value) in (int, float) and 0 <= value < 1, "a number from 0 up to 1")
+    views = settings.AUGMENT
+    require("NORMALIZE", settings.NORMALIZE or not views, "True where AUGMENT is")
+    recordable = not (views or settings.SCHEDULE == "cosine")
+    require("CUDA_GRAPHS", recordable or not settings.CUDA_GRAPHS, "False with AUGMENT or SCHEDULE")
+    require("RECIPE", settings.RECIPE in RECIPES, " or ".join(RECIPES))
+    require("SCHEDULE", settings.SCHEDULE in SCHEDULES, " or ".join(SCHEDULES))
     require("MODEL", settings.MODEL in MODELS, " or ".join(MODELS))
     require("KEEP", settings.KEEP in KEEPS, ", ".join(KEEPS[:-1]) + f" or {KEEPS[-1]}")
     require("PRECISION", settings.PRECISION in PRECISIONS, ", ".join(PRECISIONS))
