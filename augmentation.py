@@ -56,7 +56,7 @@ def crop_tiles(inputs, layout, generator=None):
 
 
 def augment(inputs, layout, generator):
-    """A new view of each sample: mirrored or not, each tile moved, each channel louder or softer.
+    """A new view of each sample: mirrored or not, each tile moved, each map amplified.
 
     inputs as for `crop_tiles`; generator: a CPU generator. -> [B, C, SIZE, SIZE].
     """
@@ -66,7 +66,7 @@ def augment(inputs, layout, generator):
 
     turned = draw(torch.rand, len(inputs), 1, 1, 1) < 0.5
     views = torch.where(turned, mirror(inputs, layout), inputs)
-    gain = torch.exp(GAIN * draw(torch.randn, len(inputs), inputs.shape[1], 1, 1))
+    gain = torch.exp(GAIN * draw(torch.randn, len(inputs), 3, 1, 1)).repeat(1, len(layout), 1, 1)
     return crop_tiles(views, layout, generator) * gain
 
 
