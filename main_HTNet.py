@@ -10,11 +10,15 @@ that was stopped goes on where it stopped.
 """
 
 import os
+import signal
 import sys
 import time
 from functools import partial
 from pathlib import Path
 
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Ctrl-C while the imports take their seconds: no traceback
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 # OpenMP's threads wait in a loop that keeps the processor busy. On a busy machine a long loop makes
 # an epoch up to 80 times as slow, this short one 3 to 7 times; an idle machine loses a tenth.
 os.environ["GOMP_SPINCOUNT"] = os.environ.get("GOMP_SPINCOUNT", "10000")
@@ -35,8 +39,9 @@ from support.devices import describe_machine, explain_failure, set_precision
 from support.exits import explain_errors
 from support.files import BadInput
 from support.ranks import count_ranks, go_first, is_first, join_ranks, rank, say, wait_for_all
-from support.run_folder import RunFolder, find_weights, load_weights, release_locks
+from support.run_folder import RunFolder, release_locks
 from support.settings import read_settings
+from support.weights_files import find_weights, load_weights
 
 # fmt: off
 # what to run
@@ -116,7 +121,7 @@ PRESETS = {  # (the constant as shipped, what the preset makes of it); an edited
 
 def main(argv=None):
     """The command. Bad input is one sentence on standard error and exit status 2."""
-    explained = explain_errors("main_HTNet.py", explain=explain_failure)
+    explained = explain_errors("main_HTNet.py", expected=(OSError,), explain=explain_failure)
     with explained, join_ranks(), release_locks():
         constants = {name: globals()[name] for name in CONSTANTS}
         settings = read_settings(argv, constants, PRESETS, __file__)
@@ -148,12 +153,15 @@ def train(settings):
         smoothing=0.05,
         mininterval=0.5 if sys.stderr.isatty() else 30,
     )
-    for fold, model in loso.draw_ahead(partial(draw_model, run), waiting, run.device):
-        progress.set_description(f"subject {fold.subject}")
-        train_and_save(run, fold, model, progress)
-        if is_first():
-            tqdm.write(report.describe_fold(run, fold))
-    progress.close()
+    with progress:
+        for fold, model in loso.draw_ahead(partial(draw_model, run), waiting, run.device):
+            progress.set_description(f"subject {fold.subject}")
+            try:
+                train_and_save(run, fold, model, progress)
+            except BadInput as error:
+                raise BadInput(f"subject {fold.subject}: {error}") from None
+            if is_first():
+                tqdm.write(report.describe_fold(run, fold))
     wait_for_all()
     if is_first():
         report.report_run(run)
@@ -212,10 +220,13 @@ def evaluate(settings):
     with torch.device("meta"):  # no time for initial weights that are overwritten
         model = build_model(settings, len(run.composite.classes))
     model = model.to_empty(device=run.device)
-    predicted = np.full(len(run.composite.names), -1)
+    predicted, record = np.full(len(run.composite.names), -1), run.weights_record
     for fold in tqdm(run.held_out, unit="fold", disable=None, leave=False):
-        load_weights(model, weights / f"{fold.subject}.pth")
+        path = weights / f"{fold.subject}.pth"
+        record = load_weights(model, path, fold.subject, record)
         logits = loso.predict(model, run.inputs[fold.test].to(run.device), settings.PRECISION)
+        if not logits.isfinite().all():
+            raise BadInput(f"{path} gives logits that are not finite: train it anew.")
         predicted[fold.test] = logits.argmax(1).cpu().numpy()
         tqdm.write(
             f"{fold.subject}: predicted {report.join_numbers(predicted[fold.test])}   truth "

@@ -15,10 +15,11 @@ from composite_dataset import Composite, load_composite
 from facial_areas import append_centres, find_centres
 from inputs import list_layout, make_inputs, parse_areas
 from pictures import draw_areas
-from support.devices import pick_device
+from support.devices import pick_device, refuse_large_network
 from support.files import BadInput
 from support.ranks import is_first, say
-from support.run_folder import RunFolder, list_differences, read_record
+from support.records import list_differences, read_record
+from support.run_folder import RunFolder
 from support.settings import format_value
 
 # what HTNet has and STSTNet has not
@@ -96,6 +97,7 @@ def prepare(settings, build_model, weights=None):
     with torch.device("meta"):  # shapes only: settings that do not fit are refused first
         model = build_model(settings, len(composite.classes))
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    refuse_large_network(parameters, settings.train, device)
     say(f"{composite.summarize().to_string()}\n")
     check_subjects(settings, composite)
     settings = fit_class_order(settings, len(composite.classes))
@@ -107,7 +109,7 @@ def prepare(settings, build_model, weights=None):
         if not settings.overwrite:
             folder.refuse_other_runs(record)
         folder.refuse_full_disk(parameters, subjects, record)
-        folder.take_lock()
+        folder.take_locks()
     centres, areas = None, Path(settings.DATASETS, "facial_areas.csv")
     own_areas = folder.results / "facial_areas.csv"  # where the data are read-only
     if own_areas.exists() and not areas.exists():
