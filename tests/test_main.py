@@ -393,6 +393,7 @@ def test_every_constant_has_its_option(tiny, command, monkeypatch):
     ]
     assert (stored["EPOCHS"], stored["BATCH_SIZE"], stored["LEARNING_RATE"]) == (2, 8, 1e-3)
     assert set(stored) | {
+        "RECIPE",
         "RUN",
         "SUBJECTS",
         "DEVICE",
