@@ -134,9 +134,9 @@ def main(argv=None):
 def train(settings):
     """Trains a network for each held-out subject, a rank its share of them, then reports on all."""
     run = go_first(partial(prepare, settings, build_model))
-    finished = {fold.subject for fold in run.held_out if run.folder.is_finished(fold)}
+    finished = {fold.name for fold in run.held_out if run.folder.is_finished(fold)}
     for fold in run.held_out:
-        if fold.subject in finished:
+        if fold.name in finished:
             run.load_fold(fold)  # a damaged one is refused now, not after hours of training
     wait_for_all()  # what a quick rank trains now was not finished before
     if finished:
@@ -145,7 +145,7 @@ def train(settings):
             "trained again."
         )
     mine = run.held_out[rank() :: count_ranks()]
-    waiting = [fold for fold in mine if fold.subject not in finished]
+    waiting = [fold for fold in mine if fold.name not in finished]
     progress = tqdm(
         total=len(waiting) * settings.EPOCHS,
         unit="epoch",
@@ -155,11 +155,11 @@ def train(settings):
     )
     with progress:
         for fold, model in loso.draw_ahead(partial(draw_model, run), waiting, run.device):
-            progress.set_description(f"subject {fold.subject}")
+            progress.set_description(f"subject {fold.name}")
             try:
                 train_and_save(run, fold, model, progress)
             except BadInput as error:
-                raise BadInput(f"subject {fold.subject}: {error}") from None
+                raise BadInput(f"subject {fold.name}: {error}") from None
             if is_first():
                 tqdm.write(report.describe_fold(run, fold))
     wait_for_all()
@@ -176,9 +176,9 @@ def train_and_save(run, fold, model, progress):
         progress.update()
 
     if run.device.type == "cuda":
-        torch.cuda.manual_seed(loso.derive_seed(settings.SEED, fold.subject))  # dropout's
+        torch.cuda.manual_seed(loso.derive_seed(settings.SEED, fold.name))  # dropout's
     order, views = (
-        torch.Generator().manual_seed(loso.derive_seed(settings.SEED, f"{fold.subject}'s {what}"))
+        torch.Generator().manual_seed(loso.derive_seed(settings.SEED, f"{fold.name}'s {what}"))
         for what in ("order", "views")
     )
     truth = torch.from_numpy(run.composite.labels)
@@ -204,7 +204,7 @@ def train_and_save(run, fold, model, progress):
     )
     names, labels = run.composite.names[fold.test], run.composite.labels[fold.test]
     seconds = time.perf_counter() - start
-    run.folder.save_fold(fold.subject, result, names, labels, seconds, describe_machine(run.device))
+    run.folder.save_fold(fold.name, result, names, labels, seconds, describe_machine(run.device))
 
 
 def evaluate(settings):
@@ -222,14 +222,14 @@ def evaluate(settings):
     model = model.to_empty(device=run.device)
     predicted, record = np.full(len(run.composite.names), -1), run.weights_record
     for fold in tqdm(run.held_out, unit="fold", disable=None, leave=False):
-        path = weights / f"{fold.subject}.pth"
-        record = load_weights(model, path, fold.subject, record)
+        path = weights / f"{fold.name}.pth"
+        record = load_weights(model, path, fold.name, record)
         logits = loso.predict(model, run.inputs[fold.test].to(run.device), settings.PRECISION)
         if not logits.isfinite().all():
             raise BadInput(f"{path} gives logits that are not finite: train it anew.")
         predicted[fold.test] = logits.argmax(1).cpu().numpy()
         tqdm.write(
-            f"{fold.subject}: predicted {report.join_numbers(predicted[fold.test])}   truth "
+            f"{fold.name}: predicted {report.join_numbers(predicted[fold.test])}   truth "
             f"{report.join_numbers(run.composite.labels[fold.test])}"
         )
     report.report_evaluation(run, predicted)
@@ -238,7 +238,7 @@ def evaluate(settings):
 def draw_model(run, fold):
     """A fold's fresh network, on the CPU, so that its weights are the same for every device."""
     # not torch.manual_seed, which would also seed a GPU that may be training another fold
-    torch.default_generator.manual_seed(loso.derive_seed(run.settings.SEED, fold.subject))
+    torch.default_generator.manual_seed(loso.derive_seed(run.settings.SEED, fold.name))
     return build_model(run.settings, len(run.composite.classes))
 
 

@@ -61,8 +61,8 @@ def describe_fold(run, fold):
     The scores are of all finished folds, those of other ranks among them.
     """
     folds = [other for other in run.held_out if other is fold or run.folder.is_finished(other)]
-    finished = {other.subject: run.load_fold(other) for other in folds}
-    subject = fold.subject
+    finished = {other.name: run.load_fold(other) for other in folds}
+    subject = fold.name
     truth = np.concatenate([stored["labels"] for stored in finished.values()])
     lines = [f"\nSubject {subject}"]
     for choice in ("best", "last"):

@@ -73,13 +73,13 @@ class Run:
     def held_out(self):
         """The folds of SUBJECTS."""
         subjects = self.settings.SUBJECTS
-        return [fold for fold in self.folds if not subjects or fold.subject in subjects]
+        return [fold for fold in self.folds if not subjects or fold.name in subjects]
 
     def load_fold(self, fold):
         """A finished fold from disk, a dict of arrays; raises BadInput."""
         names, labels = self.composite.names[fold.test], self.composite.labels[fold.test]
         classes = len(self.composite.classes)
-        return self.folder.load_fold(fold.subject, names, labels, self.settings.EPOCHS, classes)
+        return self.folder.load_fold(fold.name, names, labels, self.settings.EPOCHS, classes)
 
 
 def prepare(settings, build_model, weights=None):
