@@ -10,8 +10,9 @@ over seeds).
 import argparse
 import re
 
-from study.experiments import ROOT, compute_uf1
-from study.figures import draw_curves
+from study.choices import compute_uf1
+from study.experiments import ROOT
+from study.figures import draw_curves, draw_finding
 from study.tables import make_tables
 from support.files import write_text
 

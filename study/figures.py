@@ -1,20 +1,88 @@
-"""The figure of docs/reproduction.md: docs/curves.png."""
+"""The pictures of the study: docs/finding.png and docs/curves.png."""
 
 import numpy as np
 
+from report import PUBLISHED
+from study.choices import compute_uf1, score_epochs
 from study.experiments import (
     BY_DIM,
     EXPERIMENTS,
-    FULL_SIZE,
     ROOT,
     SIZES,
     find_runs,
-    read_epochs,
-    score_pooled,
+    is_full_size,
+    read_run,
 )
 from support.files import replace_file
 
-FIGURE = ROOT / "docs" / "curves.png"
+FIGURE, FINDING = ROOT / "docs" / "curves.png", ROOT / "docs" / "finding.png"
+ROWS = {  # of docs/finding.png, from above: what stands at the left
+    "HTNet": "HTNet at the paper's\nsettings",
+    "HTNet-epochs200": "HTNet at the paper's\nwidth, 200 epochs",
+    "HTNet-dim64": "HTNet, dim 64",
+    "HTNet-dim64-released": "HTNet, dim 64,\nreleased area centres",
+    "HTNet-dim32": "HTNet, dim 32",
+    "HTNet-dim16": "HTNet, dim 16",
+    "STSTNet": "STSTNet",
+}
+# Okabe and Ito's colours, told apart by the colour-blind; shapes tell them apart, too
+MARKS = {
+    "last": ("last epoch", "o", "#0072B2"),
+    "average": ("average of the last tenth", "s", "#56B4E9"),
+    "across": ("best epoch of another seed", "D", "#009E73"),
+    "best": ("best epoch of its own", "o", "#D55E00"),
+}
+LINES = {  # text: UF1, how high the text stands
+    "HTNet, paper": (PUBLISHED["HTNet"]["paper"]["Full"][0], 0),
+    "HTNet, released predictions": (
+        PUBLISHED["HTNet"]["predictions the authors released"]["Full"][0],
+        1,
+    ),
+    "STSTNet, paper": (PUBLISHED["STSTNet"]["paper"]["Full"][0], 0),
+}
+INK, GREY = "#222222", "#777777"
+
+
+def draw_finding():
+    """Draws a dumbbell per method: UF1 of the same networks, counted in four ways -> figure."""
+    from matplotlib.figure import Figure
+
+    rows = [name for name in ROWS if find_runs(name)]
+    figure = Figure(figsize=(9, 1.9 + 0.62 * len(rows)), layout="constrained")
+    axis = figure.subplots()
+    for text, (uf1, level) in LINES.items():
+        axis.axvline(uf1, color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
+        axis.annotate(
+            f"{text} {uf1:.4f}",
+            (uf1, -0.75 - 0.42 * level),
+            ha="right" if level else "center",
+            xytext=(4 if level else 0, 0),
+            textcoords="offset points",
+            fontsize=9.5,
+            color=INK,
+        )
+    for y, name in enumerate(rows):
+        values = {choice: compute_uf1(name, choice) for choice in MARKS}
+        values = {choice: uf1 for choice, uf1 in values.items() if uf1 is not None}
+        honest = [uf1 for choice, uf1 in values.items() if choice != "best"]
+        axis.plot([min(honest), values["best"]], [y, y], color="#BBBBBB", linewidth=3, zorder=1)
+        for choice, uf1 in values.items():
+            _, shape, colour = MARKS[choice]
+            size = 130 if shape == "o" else 62
+            axis.scatter(uf1, y, s=size, marker=shape, color=colour, edgecolor="white", zorder=3)
+        axis.text(max(values.values()) + 0.009, y, f"{values['best']:.3f}", va="center", color=INK)
+        axis.text(min(honest) - 0.009, y, f"{values['last']:.3f}", ha="right", va="center")
+    first = {choice: compute_uf1(rows[0], choice) for choice in MARKS}
+    place = {"last": (28, 24), "average": (-34, 24), "across": (-30, -30), "best": (0, -26)}
+    _ = first, place
+    axis.set_yticks(range(len(rows)), [ROWS[name] for name in rows], fontsize=11)
+    axis.set(xlim=(0.575, 0.885), ylim=(len(rows) - 0.45, -1.35))
+    axis.set_xlabel("UF1 over all 442 samples, the mean over the seeds", fontsize=11)
+    axis.tick_params(left=False)
+    for side in ("left", "right", "top"):
+        axis.spines[side].set_visible(False)
+    replace_file(FINDING, lambda temporary: figure.savefig(temporary, dpi=130))
+    return figure
 
 
 def draw_curves():
@@ -25,7 +93,7 @@ def draw_curves():
     panels, by_dim = {}, [name for _, name in BY_DIM]
     for name, meaning in EXPERIMENTS.items():
         size = name.partition("-")[0]
-        if size == "HTNet" and name not in FULL_SIZE:
+        if size == "HTNet" and not is_full_size(name):
             size = "HTNet, narrow"
         if find_runs(name) and (name in SIZES or name not in by_dim):
             panels.setdefault(size, []).append((name, meaning))
@@ -38,19 +106,14 @@ def draw_curves():
         if title == "HTNet by dim":  # from narrow to wide
             axis.set_prop_cycle(color=colormaps["viridis"](np.linspace(0, 0.9, len(experiments))))
         for name, meaning in experiments:
-            curves = [score_pooled(*read_epochs(folder)[:2]) for folder in find_runs(name)]
+            curves = [score_epochs(read_run(folder)) for folder in find_runs(name)]
             if len({len(curve) for curve in curves}) > 1:
                 raise SystemExit(f"The runs of {name} have different numbers of epochs.")
             epochs, mean = np.arange(1, len(curves[0]) + 1), np.mean(curves, axis=0)
             (line,) = axis.plot(epochs, mean, label=f"{meaning} ({len(curves)})", linewidth=1)
             if len(curves) > 1:
-                axis.fill_between(
-                    epochs,
-                    np.min(curves, axis=0),
-                    np.max(curves, axis=0),
-                    alpha=0.2,
-                    color=line.get_color(),
-                )
+                low, high = np.min(curves, axis=0), np.max(curves, axis=0)
+                axis.fill_between(epochs, low, high, alpha=0.2, color=line.get_color())
         axis.axhline(1 / 3, color="grey", linewidth=0.5, linestyle=":")
         axis.set(
             xlabel="epoch",
