@@ -12,7 +12,16 @@ from study.paired import estimate_interval, resample
 
 # Fixed before the runs of the paper's width were finished and read.
 REFUTED_BELOW, GAP_ABOVE, ACROSS_WITHIN = 0.80, 0.05, 0.03
-JUDGED = ("HTNet", "HTNet-epochs200", "HTNet-dim56", "HTNet-dim56-epochs800", "HTNet-dim64")
+JUDGED = (
+    "HTNet",
+    "HTNet-epochs200",
+    "HTNet-dim56",
+    "HTNet-dim56-epochs800",
+    "HTNet-dim64",
+    "HTNet-dim64-released",
+    "HTNet-dim32",
+    "HTNet-dim16",
+)
 
 
 def list_run():
@@ -194,14 +203,14 @@ def tabulate_longer(part="HTNet-epochs800", whole="HTNet-epochs200"):
             predicted.append(run["predicted"][chosen, np.arange(len(chosen))])
         swapped = predicted[1].copy()
         swapped[place] = predicted[0]
-        labels = shorter["labels"]
+        labels, whose = shorter["labels"], f"these {len(set(longer['subjects']))} subjects"
         rows.append(
             {
                 "epoch choice": choice,
-                f"these {len(set(longer['subjects']))} subjects, {len(longer['predicted'])} epochs": (
+                f"{whose}, {len(longer['predicted'])} epochs": (
                     unweighted_scores(longer["labels"], predicted[0])[0]
                 ),
-                f"{len(shorter['predicted'])} epochs": (
+                f"{whose}, {len(shorter['predicted'])} epochs": (
                     unweighted_scores(labels[place], predicted[1][place])[0]
                 ),
                 "Full": unweighted_scores(labels, predicted[1])[0],

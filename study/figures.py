@@ -28,9 +28,15 @@ ROWS = {  # of docs/finding.png, from above: what stands at the left
 # Okabe and Ito's colours, told apart by the colour-blind; shapes tell them apart, too
 MARKS = {
     "last": ("last epoch", "o", "#0072B2"),
-    "average": ("average of the last tenth", "s", "#56B4E9"),
+    "average": ("average of the last tenth", "s", "#555555"),
     "across": ("best epoch of another seed", "D", "#009E73"),
-    "best": ("best epoch of its own", "o", "#D55E00"),
+    "best": ("each subject's best epoch", "o", "#D55E00"),
+}
+LABELS = {  # of the first row: how far to the side, how far below, which end is meant
+    "last": (0.012, 0.46, "left"),
+    "average": (0.0, 0.80, "center"),
+    "across": (-0.012, 0.46, "right"),
+    "best": (0.0, 0.46, "center"),
 }
 LINES = {  # text: UF1, how high the text stands
     "HTNet, paper": (PUBLISHED["HTNet"]["paper"]["Full"][0], 0),
@@ -41,6 +47,25 @@ LINES = {  # text: UF1, how high the text stands
     "STSTNet, paper": (PUBLISHED["STSTNet"]["paper"]["Full"][0], 0),
 }
 INK, GREY = "#222222", "#777777"
+WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # behind words, over the lines
+
+
+def label_marks(axis, values, y):
+    """Says below a row at y what each mark is, in the mark's colour."""
+    for choice, (dx, dy, side) in LABELS.items():
+        text, _, colour = MARKS[choice]
+        axis.annotate(
+            text,
+            (values[choice], y + 0.12),
+            xytext=(values[choice] + dx, y + dy),
+            ha=side,
+            va="center",
+            fontsize=10,
+            color=colour,
+            weight="bold",
+            bbox=WHITE,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 1},
+        )
 
 
 def draw_finding():
@@ -48,7 +73,7 @@ def draw_finding():
     from matplotlib.figure import Figure
 
     rows = [name for name in ROWS if find_runs(name)]
-    figure = Figure(figsize=(9, 1.9 + 0.62 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(9, 2.2 + 0.6 * len(rows)), layout="constrained")
     axis = figure.subplots()
     for text, (uf1, level) in LINES.items():
         axis.axvline(uf1, color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
@@ -58,10 +83,14 @@ def draw_finding():
             ha="right" if level else "center",
             xytext=(4 if level else 0, 0),
             textcoords="offset points",
-            fontsize=9.5,
+            fontsize=10,
             color=INK,
+            bbox=WHITE,
         )
-    for y, name in enumerate(rows):
+    # the marks are named below the first row that has all of them
+    named = next(y for y, name in enumerate(rows) if compute_uf1(name, "across") is not None)
+    places = [y + 0.6 * (y > named) for y in range(len(rows))]
+    for y, name in zip(places, rows):
         values = {choice: compute_uf1(name, choice) for choice in MARKS}
         values = {choice: uf1 for choice, uf1 in values.items() if uf1 is not None}
         honest = [uf1 for choice, uf1 in values.items() if choice != "best"]
@@ -70,13 +99,17 @@ def draw_finding():
             _, shape, colour = MARKS[choice]
             size = 130 if shape == "o" else 62
             axis.scatter(uf1, y, s=size, marker=shape, color=colour, edgecolor="white", zorder=3)
-        axis.text(max(values.values()) + 0.009, y, f"{values['best']:.3f}", va="center", color=INK)
-        axis.text(min(honest) - 0.009, y, f"{values['last']:.3f}", ha="right", va="center")
-    first = {choice: compute_uf1(rows[0], choice) for choice in MARKS}
-    place = {"last": (28, 24), "average": (-34, 24), "across": (-30, -30), "best": (0, -26)}
-    _ = first, place
-    axis.set_yticks(range(len(rows)), [ROWS[name] for name in rows], fontsize=11)
-    axis.set(xlim=(0.575, 0.885), ylim=(len(rows) - 0.45, -1.35))
+        for choice, x, side in (
+            ("last", min(honest) - 0.008, "right"),
+            ("best", values["best"] + 0.008, "left"),
+        ):
+            text, colour = f"{values[choice]:.3f}", MARKS[choice][2]
+            style = {"ha": side, "va": "center", "color": colour, "weight": "bold"}
+            axis.text(x, y, text, fontsize=11, bbox=WHITE, zorder=2, **style)
+        if y == named:
+            label_marks(axis, values, y)
+    axis.set_yticks(places, [ROWS[name] for name in rows], fontsize=11)
+    axis.set(xlim=(0.56, 0.885), ylim=(len(rows) + 0.1, -1.35))
     axis.set_xlabel("UF1 over all 442 samples, the mean over the seeds", fontsize=11)
     axis.tick_params(left=False)
     for side in ("left", "right", "top"):

@@ -137,7 +137,7 @@ def tabulate_confusions(name):
         }
         for i, truth in enumerate(CLASSES):
             cells = {
-                source: " / ".join(f"{count:.3g}" for count in counts[i])
+                source: " / ".join(f"{count:.1f}".removesuffix(".0") for count in counts[i])
                 for source, counts in counted.items()
             }
             rows.append({"database": group, "truth": truth} | cells)

@@ -183,10 +183,10 @@ def main():
             link_released_centres()
         print("\n".join(map(shlex.join, commands)))
         return
-    if not (arguments.group != "full" or torch.cuda.is_available()):
+    if arguments.group == "full" and not torch.cuda.is_available():
         parser.error(
-            "there is no CUDA GPU, without which 800 epochs of an HTNet take days: give --narrow or "
-            "--wide for what CPU cores can do, or --print to see the commands."
+            "there is no CUDA GPU, without which 800 epochs of an HTNet take days: give --narrow "
+            "or --wide for what CPU cores can do, or --print to see the commands."
         )
     if not (ROOT / DATASETS / INDEX_NAME).exists():
         parser.error(
