@@ -69,8 +69,9 @@ BY_DIM = sorted(
         *((dim, f"HTNet-dim{dim}-epochs200") for dim in (16, 64)),
     ]
 )
-# UF1, read off its plot
+# UF1, read off its plots
 PAPER_BY_DIM = {56: 0.815, 112: 0.832, 196: 0.848, 256: 0.860, 392: 0.853, 512: 0.843}
+PAPER_BY_HEADS = {1: 0.832, 2: 0.859, 3: 0.860, 4: 0.858, 5: 0.828, 6: 0.848}
 SVMS = {
     f"SVM-{images}-{maps}-{side}": f"SVM, {where}{scaled}"
     for images, side, where in (

@@ -18,6 +18,7 @@ from study.experiments import (
     EXPERIMENTS,
     NAMES,
     PAPER_BY_DIM,
+    PAPER_BY_HEADS,
     README_HTNET,
     ROOT,
     SVMS,
@@ -155,6 +156,16 @@ def tabulate_published():
     return format_markdown(pd.DataFrame(rows))
 
 
+def tabulate_plots():
+    """The paper's ablations, read off its plots."""
+    rows = [
+        {"ablation": name} | {str(key): f"{uf1:.3f}" for key, uf1 in plotted.items()}
+        for name, plotted in (("dim", PAPER_BY_DIM), ("heads", PAPER_BY_HEADS))
+    ]
+    tables = [format_markdown(pd.DataFrame([row])) for row in rows]
+    return "\n\n".join(tables)
+
+
 def tabulate_open(group):
     """The trainings of `trainings.py` that are not packed yet."""
     rows = {}
@@ -179,6 +190,7 @@ def make_tables():
     each = {name: tabulate_choices(name) for name in EXPERIMENTS if find_runs(name)}
     return each | {
         "published": tabulate_published(),
+        "plots": tabulate_plots(),
         "scores": "\n\n".join(each.values()),
         "choice": choice_tables.tabulate_gain(),
         "best of k": choice_tables.tabulate_best_of(),
