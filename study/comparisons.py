@@ -67,7 +67,7 @@ PAIRS = {
         ("HTNet-epochs200", "HTNet-dim64-epochs200"),
     ],
     "areas": [
-        *((f"{size}-areas-{name}", size) for size in SIZES for name in (*trainings.AREAS, "nose")),
+        *((f"{size}-areas-{name}", size) for size in SIZES for name in trainings.AREAS),
     ],
     "depth and heads": [
         *((f"{size}-repeats{repeats}", size) for size in SIZES for repeats in trainings.REPEATS),

@@ -30,7 +30,6 @@ HTNETS = {
     "-normalized": "order 210, centred and scaled",
     "-control": "order 210, permuted labels",
     **{f"-areas-{name}": f"order 210, {meaning}" for name, (meaning, _) in trainings.AREAS.items()},
-    "-areas-nose": "order 210, the nose as a fifth area",
     **{f"-repeats{name}": f"order 210, repeats {name}" for name in trainings.REPEATS},
     **{f"-heads{heads}": f"order 210, heads {heads}" for heads in trainings.HEADS},
 }

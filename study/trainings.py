@@ -39,7 +39,9 @@ AREAS = {  # name: what it is, the constant AREAS
         )
         for left_out in FOUR
     },
+    "nose": ("the nose as a fifth area", "all,nose"),
     "whole": ("the whole map for the areas", "whole"),
+    "and-whole": ("the four areas and the whole map", "all,whole"),
 }
 REPEATS = ("2-2-2", "2-2-8", "2-2-20")
 HEADS = (1, 6)

@@ -1,10 +1,12 @@
 """Which epoch counts? The study's answers on runs whose answer is known, and the nested choice."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import make_datasets
 
 from evaluation import count_confusions, unweighted_scores
@@ -203,3 +205,22 @@ def test_the_inner_subjects_epoch_counts():
     labels = np.array([0, 1, 2, 0])
     predicted = np.array([[0, 1, 2, 1], [0, 1, 2, 0], [0, 1, 2, 0], [2, 1, 2, 0]])
     assert nested.choose_epoch(np.eye(3)[predicted], labels) == 2
+
+
+def test_the_epoch_is_chosen_on_the_inner_subjects_logits_alone(real_datasets, monkeypatch):
+    """The held-out subject's predictions are right at epoch 0, the inner ones' at epoch 1."""
+    composite = nested.load_composite(real_datasets)
+    fold = nested.loso.split_subjects(composite, (2, 1, 0))[5]
+
+    def train_fold(model, inputs, labels, test_inputs, test_labels, **_):
+        right, size = np.eye(3)[test_labels.numpy()], len(fold.test)
+        logits = np.stack([right, right])
+        logits[0, size:], logits[1, :size] = -right[size:], -right[:size]
+        return nested.loso.FoldResult(torch.from_numpy(logits), torch.zeros(2), None, None)
+
+    monkeypatch.setattr(nested.loso, "train_fold", train_fold)
+    inputs, device = torch.zeros(442, 3, 28, 28), torch.device("cpu")
+    settings = SimpleNamespace(seed=1, dim=8, epochs=2, precision="float32")
+    arrays = nested.train(composite, inputs, fold, settings, device)
+    assert arrays["epoch"] == 1 and arrays["logits"].shape == (2, len(fold.test), 3)
+    assert (arrays["logits"][0].argmax(-1) == composite.labels[fold.test]).all()
