@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from support.files import BadInput, read_image, read_table
+from support.files import BadInput, is_plain, read_image, read_table
 from support.released_tree import list_images, read_tree
 
 INDEX_NAME = "combined_3_class2_for_optical_flow.csv"
@@ -138,6 +138,11 @@ def load_composite(root):
         )
     images = []
     for name in names:
+        if not is_plain(name):
+            raise BadInput(
+                f"{flows[name]}: a sample's name must be UTF-8 without control characters; rename "
+                "the file."
+            )
         image = read_image(flows[name])
         if image.shape != (FLOW_SIZE, FLOW_SIZE, 3) or image.dtype != np.uint8:
             raise BadInput(

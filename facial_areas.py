@@ -85,10 +85,11 @@ def area_centres(landmarks, face_size):
     return np.clip(np.trunc(centres), HALF, FLOW_SIZE - HALF).astype(int)
 
 
-def crop_areas(flow, centres):
+def crop_areas(flow, centres, margin=0):
     """flow [28, 28, C], centres int [4, 2] -> [28, 28, C], the mosaic [[left eye, left lip], [right
     eye, right lip]].
 
+    margin: so many pixels more on every side of each crop (beyond the map, the nearest one's).
     Raises BadInput for centres outside [7, 21], where a 14x14 crop would not fit.
     """
     centres = np.asarray(centres)
@@ -97,8 +98,11 @@ def crop_areas(flow, centres):
             f"area centres must be four (row, col) pairs from {HALF} to {FLOW_SIZE - HALF}, not "
             f"{centres.tolist()}."
         )
+    side = 2 * (HALF + margin)
+    if margin:
+        flow = np.pad(flow, ((margin, margin), (margin, margin), (0, 0)), mode="edge")
     left_eye, right_eye, left_lip, right_lip = (
-        flow[row - HALF : row + HALF, col - HALF : col + HALF] for row, col in centres
+        flow[row - HALF : row - HALF + side, col - HALF : col - HALF + side] for row, col in centres
     )
     return np.concatenate(
         [

@@ -2,7 +2,8 @@
 
 As released: Adam, cross-entropy, raw pixels, no shuffling, a fresh network per subject, the
 held-out subject scored after every epoch. Unlike the released code, every epoch's held-out logits
-are kept; which epoch counts is asked after training (`evaluation.choose_epochs`).
+are kept; which epoch counts is asked after training (`evaluation.choose_epochs`). What the honest
+recipe adds (views, class weights, a schedule) is off by default.
 """
 
 import zlib
@@ -93,8 +94,14 @@ def compute_logits(model, inputs, precision):
 
 @torch.no_grad()
 def predict(model, inputs, precision="float32"):
-    """Held-out logits [m, C] of inputs [m, 3, 28, 28], in training and evaluation alike."""
-    return compute_logits(model.eval(), inputs, precision)
+    """Held-out logits [m, C] of inputs [m, 3, 28, 28], in training and evaluation alike.
+
+    Of inputs [m, V, 3, 28, 28], V views of each sample: the mean over the views.
+    """
+    if inputs.ndim == 4:
+        return compute_logits(model.eval(), inputs, precision)
+    logits = compute_logits(model.eval(), inputs.flatten(0, 1), precision)
+    return logits.view(*inputs.shape[:2], logits.shape[-1]).mean(1)
 
 
 def train_fold(
@@ -110,18 +117,27 @@ def train_fold(
     keep="best",
     precision="float32",
     shuffle=None,
+    augment=None,
+    class_weights=False,
+    label_smoothing=0.0,
+    weight_decay=0.0,
+    schedule=None,
     record=False,
     on_epoch=None,
 ):
     """Trains `model` in place, in its own dtype and device, with the samples in the order given ->
     FoldResult.
 
-    train_inputs [n, 3, 28, 28], train_labels int [n], test_inputs [m, 3, 28, 28], test_labels int
-    [m]. keep: the weights in the result, "best" (highest accuracy on the test samples, ties to the
-    latest: released code), "last" or "none". precision: see `compute_logits`. shuffle: a CPU
-    generator that draws a new order for every epoch; None, as released: no shuffling. record: on a
-    GPU, an epoch becomes one CUDA graph. on_epoch(loss) is called once for every epoch, on a GPU
-    some epochs later. Raises BadInput when the loss is no longer finite.
+    train_inputs [n, 3, 28, 28], train_labels int [n] or (a teacher's) float [n, C], test_inputs
+    [m, 3, 28, 28] or views of them (see `predict`), test_labels int [m]. keep: the weights in the
+    result, "best" (highest accuracy on the test samples, ties to the latest: released code), "last"
+    or "none". precision: see `compute_logits`. on_epoch(loss) is called once for every epoch, on a
+    GPU some epochs later. Raises BadInput when the loss is no longer finite.
+
+    As released, the rest is off. shuffle: a CPU generator that draws a new order for every epoch.
+    augment(inputs): the views that a step sees. class_weights: every class counts the same,
+    whatever its share. weight_decay: AdamW's, on matrices. schedule(step, steps): the share of the
+    learning rate. record: on a GPU, an epoch becomes one CUDA graph; without augment and schedule.
     """
     if keep not in ("best", "last", "none"):
         raise ValueError(f"keep is '{keep}': it must be best, last or none.")
@@ -133,7 +149,12 @@ def train_fold(
     if shuffle:
         train_inputs, train_labels = train_inputs.clone(), train_labels.clone()
     batches = list(zip(train_inputs.split(batch_size), train_labels.split(batch_size)))
-    optimizer = torch.optim.Adam(parameters, lr=learning_rate, fused=True)
+    optimizer = make_optimizer(parameters, learning_rate, weight_decay)
+    rates = None
+    if schedule:
+        steps = epochs * len(batches)
+        rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule(step, steps))
+    weight = balance_classes(train_labels).to(dtype) if class_weights else None
     weights = model.state_dict()  # the tensors that training changes, not copies
     best = (
         {name: torch.empty_like(value) for name, value in weights.items()}
@@ -151,9 +172,17 @@ def train_fold(
         total = torch.zeros((), device=device, dtype=dtype)
         for inputs, labels in batches:
             optimizer.zero_grad(set_to_none=True)
-            loss = F.cross_entropy(compute_logits(model, inputs, precision), labels)
+            seen = augment(inputs) if augment else inputs
+            loss = F.cross_entropy(
+                compute_logits(model, seen, precision),
+                labels,
+                weight,
+                label_smoothing=label_smoothing,
+            )
             loss.backward()
             optimizer.step()
+            if rates:
+                rates.step()
             total += loss.detach() * len(labels)
         return total / len(train_labels), predict(model, test_inputs, precision)
 
@@ -174,7 +203,8 @@ def train_fold(
             if record and epoch == EAGER_EPOCHS:
                 # "capturable" only now: before, it would warn that nothing is captured. The
                 # gradients go, since the recording keeps its own.
-                optimizer.param_groups[0]["capturable"] = True
+                for group in optimizer.param_groups:
+                    group["capturable"] = True
                 optimizer.zero_grad(set_to_none=True)
                 train_epoch = cuda_graphs.record(train_epoch, stream)
                 if keep == "best":
@@ -200,6 +230,23 @@ def train_fold(
             copied = keep == "last"  # else they are the model's own, where the device is the CPU
             state = {name: value.to("cpu", copy=copied) for name, value in best.items()}
         return FoldResult(torch.stack(logits).cpu(), torch.stack(losses).cpu(), epoch_kept, state)
+
+
+def make_optimizer(parameters, learning_rate, weight_decay):
+    """Adam, as released; with a weight decay AdamW, whose decay spares biases, norms, positions."""
+    if not weight_decay:
+        return torch.optim.Adam(parameters, lr=learning_rate, fused=True)
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
+
+
+def balance_classes(labels):
+    """int [n] -> float [C]: the classes' weights, n / (C x samples of the class)."""
+    counts = labels.bincount().clamp(min=1)
+    return len(labels) / (len(counts) * counts.float())
 
 
 def report_losses(losses, reported, on_epoch):

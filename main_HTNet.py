@@ -10,11 +10,15 @@ that was stopped goes on where it stopped.
 """
 
 import os
+import signal
 import sys
 import time
 from functools import partial
 from pathlib import Path
 
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Ctrl-C while the imports take their seconds: no traceback
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 # OpenMP's threads wait in a loop that keeps the processor busy. On a busy machine a long loop makes
 # an epoch up to 80 times as slow, this short one 3 to 7 times; an idle machine loses a tenth.
 os.environ["GOMP_SPINCOUNT"] = os.environ.get("GOMP_SPINCOUNT", "10000")
@@ -26,19 +30,23 @@ from tqdm import tqdm
 import composite_dataset
 import loso
 import report
+from augmentation import augment, rise_and_fall
 from htnet import HTNet
+from inputs import list_layout, parse_areas
 from run import prepare
 from ststnet import STSTNet
 from support.devices import describe_machine, explain_failure, set_precision
 from support.exits import explain_errors
 from support.files import BadInput
 from support.ranks import count_ranks, go_first, is_first, join_ranks, rank, say, wait_for_all
-from support.run_folder import RunFolder, find_weights, load_weights, release_locks
+from support.run_folder import RunFolder, release_locks
 from support.settings import read_settings
+from support.weights_files import find_weights, load_weights
 
 # fmt: off
 # what to run
 MODEL = "HTNet"            # "HTNet" or "STSTNet"
+RECIPE = "paper"           # "paper", or "honest": see PRESETS
 RUN = ""                   # names results/<run>/ and weights/<run>/; empty: the model's name
 SUBJECTS = ""              # held-out subjects, e.g. "sub01,s03"; empty: all
 SEED = 1                   # each fold's seed is made of this and the subject's name
@@ -56,9 +64,17 @@ LEARNING_RATE = 5e-5       # Adam's
 BATCH_SIZE = 256           # samples per step
 EPOCHS = 800               # passes over the training samples of a fold
 CLASS_ORDER = (2, 1, 0)    # the training samples go by class in this order
+AREAS = "all"              # "all", e.g. "left_lip,right_lip", "all,nose", "whole" or "all,whole"
 SHUFFLE = False            # True: a new order of the training samples every epoch
 NORMALIZE = False          # True: subtracts a flow map's median, divides by its deviation
 SHUFFLE_LABELS = False     # True: a control that trains on permuted labels
+# training (the honest recipe; neither in the paper nor in the released code)
+AUGMENT = False            # True: mirrored, moved, amplified views, see augmentation.py
+CLASS_WEIGHTS = False      # True: every class counts the same in the loss
+LABEL_SMOOTHING = 0.0      # the loss's
+WEIGHT_DECAY = 0.0         # on matrices; above 0 AdamW trains
+SCHEDULE = "constant"      # of the learning rate: "constant", or "cosine" after a warm-up
+# weights
 KEEP = "best"              # weights to keep: "best" epoch (as released), "last" or "none"
 # HTNet
 DIM = 256                  # width of the first level; doubles with every level
@@ -74,6 +90,23 @@ CONSTANTS = tuple(name for name in globals() if name.isupper())
 PRESETS = {  # (the constant as shipped, what the preset makes of it); an edited constant stays
     # The PyTorch port's recipe. Its class order is unknown; this one comes near its scores.
     "STSTNet": {"KEEP": ("best", "last"), "CLASS_ORDER": ((2, 1, 0), (0, 1, 2))},
+    # RECIPE "honest": docs/honest.md says how it was chosen.
+    "honest": {
+        "NORMALIZE": (False, True),
+        "SHUFFLE": (False, True),
+        "AUGMENT": (False, True),
+        "CLASS_WEIGHTS": (False, True),
+        "LABEL_SMOOTHING": (0.0, 0.1),
+        "WEIGHT_DECAY": (0.0, 0.05),
+        "SCHEDULE": ("constant", "cosine"),
+        "LEARNING_RATE": (5e-5, 1e-3),
+        "BATCH_SIZE": (256, 128),
+        "EPOCHS": (800, 30),
+        "KEEP": ("best", "last"),
+        "AREAS": ("all", "all,whole"),
+        "DIM": (256, 16),
+        "BLOCK_REPEATS": ((2, 2, 10), (2, 2, 2)),
+    },
     # For datasets/sample/: so small that a second thread would only cost.
     "sample": {
         "LEARNING_RATE": (5e-5, 5e-4),
@@ -88,7 +121,7 @@ PRESETS = {  # (the constant as shipped, what the preset makes of it); an edited
 
 def main(argv=None):
     """The command. Bad input is one sentence on standard error and exit status 2."""
-    explained = explain_errors("main_HTNet.py", explain=explain_failure)
+    explained = explain_errors("main_HTNet.py", expected=(OSError,), explain=explain_failure)
     with explained, join_ranks(), release_locks():
         constants = {name: globals()[name] for name in CONSTANTS}
         settings = read_settings(argv, constants, PRESETS, __file__)
@@ -120,12 +153,15 @@ def train(settings):
         smoothing=0.05,
         mininterval=0.5 if sys.stderr.isatty() else 30,
     )
-    for fold, model in loso.draw_ahead(partial(draw_model, run), waiting, run.device):
-        progress.set_description(f"subject {fold.subject}")
-        train_and_save(run, fold, model, progress)
-        if is_first():
-            tqdm.write(report.describe_fold(run, fold))
-    progress.close()
+    with progress:
+        for fold, model in loso.draw_ahead(partial(draw_model, run), waiting, run.device):
+            progress.set_description(f"subject {fold.subject}")
+            try:
+                train_and_save(run, fold, model, progress)
+            except BadInput as error:
+                raise BadInput(f"subject {fold.subject}: {error}") from None
+            if is_first():
+                tqdm.write(report.describe_fold(run, fold))
     wait_for_all()
     if is_first():
         report.report_run(run)
@@ -141,13 +177,14 @@ def train_and_save(run, fold, model, progress):
 
     if run.device.type == "cuda":
         torch.cuda.manual_seed(loso.derive_seed(settings.SEED, fold.subject))  # dropout's
-    order = torch.Generator().manual_seed(
-        loso.derive_seed(settings.SEED, f"{fold.subject}'s order")
+    order, views = (
+        torch.Generator().manual_seed(loso.derive_seed(settings.SEED, f"{fold.subject}'s {what}"))
+        for what in ("order", "views")
     )
     truth = torch.from_numpy(run.composite.labels)
     result = loso.train_fold(
         model.to(run.device),
-        run.inputs[fold.train],
+        run.train_inputs[fold.train],
         run.labels[fold.train],
         run.inputs[fold.test],
         truth[fold.test],
@@ -157,6 +194,11 @@ def train_and_save(run, fold, model, progress):
         keep=settings.KEEP,
         precision=settings.PRECISION,
         shuffle=order if settings.SHUFFLE else None,
+        augment=partial(augment, layout=run.layout, generator=views) if settings.AUGMENT else None,
+        class_weights=settings.CLASS_WEIGHTS,
+        label_smoothing=settings.LABEL_SMOOTHING,
+        weight_decay=settings.WEIGHT_DECAY,
+        schedule=rise_and_fall if settings.SCHEDULE == "cosine" else None,
         record=settings.CUDA_GRAPHS and run.device.type == "cuda",
         on_epoch=on_epoch,
     )
@@ -178,10 +220,13 @@ def evaluate(settings):
     with torch.device("meta"):  # no time for initial weights that are overwritten
         model = build_model(settings, len(run.composite.classes))
     model = model.to_empty(device=run.device)
-    predicted = np.full(len(run.composite.names), -1)
+    predicted, record = np.full(len(run.composite.names), -1), run.weights_record
     for fold in tqdm(run.held_out, unit="fold", disable=None, leave=False):
-        load_weights(model, weights / f"{fold.subject}.pth")
+        path = weights / f"{fold.subject}.pth"
+        record = load_weights(model, path, fold.subject, record)
         logits = loso.predict(model, run.inputs[fold.test].to(run.device), settings.PRECISION)
+        if not logits.isfinite().all():
+            raise BadInput(f"{path} gives logits that are not finite: train it anew.")
         predicted[fold.test] = logits.argmax(1).cpu().numpy()
         tqdm.write(
             f"{fold.subject}: predicted {report.join_numbers(predicted[fold.test])}   truth "
@@ -212,6 +257,7 @@ def build_model(settings, num_classes):
             block_repeats=settings.BLOCK_REPEATS,
             mlp_mult=settings.MLP_MULT,
             dropout=settings.DROPOUT,
+            channels=3 * len(list_layout(parse_areas(settings.AREAS))),
         )
     except ValueError as error:
         raise BadInput(str(error)) from None

@@ -51,13 +51,14 @@ def draw_curves(path, labels, logits, losses):
         count_confusions(labels, logits.argmax(-1), num_classes=logits.shape[-1])
     )
     epochs = np.arange(1, len(logits) + 1)
+    style = {"marker": "o"} if len(epochs) == 1 else {}  # a line of one point is not seen
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    left.plot(epochs, losses.mean(0))
+    left.plot(epochs, losses.mean(0), **style)
     left.fill_between(epochs, losses.min(0), losses.max(0), alpha=0.2)
     left.set(xlabel="epoch", ylabel="training loss (mean and range over folds)", yscale="log")
-    right.plot(epochs, uf1, label="UF1")
-    right.plot(epochs, uar, label="UAR")
+    right.plot(epochs, uf1, label="UF1", **style)
+    right.plot(epochs, uar, label="UAR", **style)
     right.set(xlabel="epoch", ylabel="held-out score, all subjects at the same epoch", ylim=(0, 1))
     right.legend()
     for axis in (left, right):

@@ -14,10 +14,15 @@ classes and data of your own are experiments of their own: give them an --output
 import argparse
 import multiprocessing
 import os
+import signal
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Ctrl-C while the imports take their seconds: no traceback
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 import cv2
 import pandas as pd
@@ -36,7 +41,14 @@ from preparation.selection import (
     select_clips,
 )
 from support.exits import explain_errors
-from support.files import BadInput, make_folder, read_table, replace_file, write_image
+from support.files import (
+    BadInput,
+    is_plain,
+    make_folder,
+    read_table,
+    replace_file,
+    write_image,
+)
 
 # Of the index. "class" is the label's name, "flow" the method, "apex_source" see ClipImages,
 # "frames" what the sheet or table asks for: if that changes, the images are made anew.
@@ -249,6 +261,9 @@ def main(argv=None):
         )
     options = Options(args.classes, args.all_clips, args.flow, args.apex, args.workers)
     with explain_errors("prepare_datasets.py", expected=(OSError,)):
+        for folder in (*args.source, args.output):
+            if not is_plain(str(folder)):
+                raise BadInput(f"{folder}: its name must be UTF-8 without control characters.")
         for database, source in zip(args.database, args.source):
             prepare(database, source, args.output, options)
 

@@ -7,22 +7,45 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from einops import rearrange
 
 import loso
 import report
-from composite_dataset import Composite, load_composite, normalize
-from facial_areas import append_centres, crop_areas, find_centres
+from augmentation import PADDING, mirror
+from composite_dataset import Composite, load_composite
+from facial_areas import append_centres, find_centres
+from inputs import list_layout, make_inputs, parse_areas
 from pictures import draw_areas
-from support.devices import pick_device
+from support.devices import pick_device, refuse_large_network
 from support.files import BadInput
 from support.ranks import is_first, say
-from support.run_folder import RunFolder, list_differences, read_record
+from support.records import list_differences, read_record
+from support.run_folder import RunFolder
 from support.settings import format_value
 
-NETWORK = ("DIM", "HEADS", "PATCH_SIZE", "NUM_HIERARCHIES", "BLOCK_REPEATS", "MLP_MULT", "DROPOUT")
+# what HTNet has and STSTNet has not
+NETWORK = (
+    "AREAS",
+    "DIM",
+    "HEADS",
+    "PATCH_SIZE",
+    "NUM_HIERARCHIES",
+    "BLOCK_REPEATS",
+    "MLP_MULT",
+    "DROPOUT",
+)
 # May differ between two starts of one run; all other constants make a run that run.
-PLACE = ("RUN", "SUBJECTS", "DEVICE", "THREADS", "CUDA_GRAPHS", "DATASETS", "WEIGHTS", "RESULTS")
+# RECIPE is only a name: what it sets is recorded.
+PLACE = (
+    "RECIPE",
+    "RUN",
+    "SUBJECTS",
+    "DEVICE",
+    "THREADS",
+    "CUDA_GRAPHS",
+    "DATASETS",
+    "WEIGHTS",
+    "RESULTS",
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +54,9 @@ class Run:
 
     settings: tuple  # named: the constants, `train`, `overwrite`, `on_sample`
     composite: Composite
-    inputs: torch.Tensor  # float32 [N, 3, 28, 28], mosaics or (STSTNet) whole flow images
+    inputs: torch.Tensor  # float32 [N, C, 28, 28], or with AUGMENT [N, 2, C, 28, 28]: `predict`
+    train_inputs: torch.Tensor  # the same, or with AUGMENT [N, C, S, S], larger by the padding
+    layout: tuple  # of the channels: `inputs.list_layout`
     labels: torch.Tensor  # int [N], as training sees them
     folds: list  # a loso.Fold for each subject
     record: dict  # stored as settings.json: the settings that make this run, and a hash of the data
@@ -72,6 +97,7 @@ def prepare(settings, build_model, weights=None):
     with torch.device("meta"):  # shapes only: settings that do not fit are refused first
         model = build_model(settings, len(composite.classes))
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    refuse_large_network(parameters, settings.train, device)
     say(f"{composite.summarize().to_string()}\n")
     check_subjects(settings, composite)
     settings = fit_class_order(settings, len(composite.classes))
@@ -83,12 +109,13 @@ def prepare(settings, build_model, weights=None):
         if not settings.overwrite:
             folder.refuse_other_runs(record)
         folder.refuse_full_disk(parameters, subjects, record)
-        folder.take_lock()
+        folder.take_locks()
     centres, areas = None, Path(settings.DATASETS, "facial_areas.csv")
     own_areas = folder.results / "facial_areas.csv"  # where the data are read-only
     if own_areas.exists() and not areas.exists():
         areas = own_areas
-    if settings.MODEL == "HTNet":
+    names = parse_areas(settings.AREAS) if settings.MODEL == "HTNet" else ("whole",)
+    if names != ("whole",):
         centres, found = find_centres(composite, areas, say)
     record["data"] = hash_data(composite, centres)
     folder.record = record
@@ -99,17 +126,24 @@ def prepare(settings, build_model, weights=None):
         )
     if starts_run:
         folder.claim(record, settings.overwrite)
-    if settings.MODEL == "HTNet" and is_first():
+    if centres is not None and is_first():
         keep_centres(found, areas, own_areas if settings.train else None)
-    if settings.MODEL == "HTNet" and starts_run:
+    if centres is not None and starts_run:
         draw_areas(folder.results / "facial_areas.png", composite, centres, per_database=2)
     labels = composite.labels
     if settings.SHUFFLE_LABELS:
         labels = np.random.default_rng(settings.SEED).permutation(labels)
+    inputs = train_inputs = make_inputs(composite.flows, centres, names, settings.NORMALIZE)
+    layout = list_layout(names)
+    if settings.AUGMENT:
+        inputs = torch.stack([inputs, mirror(inputs, layout)], dim=1)
+        train_inputs = make_inputs(composite.flows, centres, names, settings.NORMALIZE, PADDING)
     return Run(
         settings=settings,
         composite=composite,
-        inputs=make_inputs(settings, composite, centres),
+        inputs=inputs,
+        train_inputs=train_inputs,
+        layout=layout,
         labels=torch.from_numpy(labels),
         folds=loso.split_subjects(composite, settings.CLASS_ORDER, labels),
         record=record,
@@ -165,14 +199,6 @@ def hash_data(composite, centres):
     return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
 
-def make_inputs(settings, composite, centres):
-    """What the network sees, float32 [N, 3, 28, 28]: mosaics, or without centres whole images."""
-    images = normalize(composite.flows) if settings.NORMALIZE else composite.flows
-    if centres is not None:
-        images = np.stack([crop_areas(*pair) for pair in zip(images, centres)])
-    return torch.from_numpy(rearrange(images, "n h w c -> n c h w").astype(np.float32))
-
-
 def check_subjects(settings, composite):
     """Raises BadInput for SUBJECTS that the data do not have, and for a single subject."""
     there = list(dict.fromkeys(composite.subjects))
@@ -197,7 +223,9 @@ def check_weights(folder, settings, subjects):
         )
     else:
         theirs = stored["settings"]
-        must_agree = {name: ours[name] for name in ("MODEL", "NORMALIZE", *NETWORK) if name in ours}
+        must_agree = {
+            name: ours[name] for name in ("MODEL", "NORMALIZE", "AUGMENT", *NETWORK) if name in ours
+        }
         if different := list_differences(must_agree, theirs):
             asked = " ".join(
                 f"--{name.lower()} {format_value(theirs[name])}"

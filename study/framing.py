@@ -26,7 +26,7 @@ from ststnet import STSTNet
 from study.experiments import ROOT
 from study.summarize import format_seeds
 from support.files import BadInput, read_image
-from support.run_folder import load_weights
+from support.weights_files import load_weights
 
 WEIGHTS = ROOT / "weights" / "pretrained" / "STSTNet"
 

@@ -6,7 +6,7 @@ import re
 import torch
 
 from support import ranks
-from support.files import BadInput
+from support.files import BadInput, format_size
 
 PRECISIONS = ("tf32", "float32", "bf16")
 
@@ -34,12 +34,29 @@ def pick_device(name):
         torch.empty(1, device=device)
         if device.type == "cuda":
             torch.cuda.set_device(device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, OverflowError) as error:
         raise BadInput(
             f"DEVICE '{name}' cannot be used here ({str(error).splitlines()[0]}): set it to 'cpu' "
             "or 'auto'."
         ) from None
     return device
+
+
+def refuse_large_network(parameters, trains, device):
+    """Raises BadInput where a network of so many parameters exceeds the device's whole memory."""
+    copies = 4 if trains else 1  # weights, gradients, Adam's two moments; in float32
+    if device.type == "cuda":
+        memory = torch.cuda.get_device_properties(device).total_memory
+    elif hasattr(os, "sysconf"):
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    else:
+        return
+    if (needed := 4 * copies * parameters) > memory:
+        raise BadInput(
+            f"the network of these settings has {parameters:,} parameters and needs "
+            f"{format_size(needed)}, but this DEVICE has {format_size(memory)}: lower DIM, "
+            "MLP_MULT or BLOCK_REPEATS."
+        )
 
 
 def describe_machine(device):

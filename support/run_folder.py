@@ -4,50 +4,41 @@ results/<run>/settings.json, results/<run>/folds/<subject>.npz, report and plots
 weights/<run>/settings.json, weights/<run>/<subject>.pth
 """
 
+import contextlib
+import errno
 import functools
 import json
-import pickle
 import shutil
-import struct
 import time
-import zipfile
-import zlib
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import torch
 from filelock import FileLock, Timeout
 
-from support.files import BadInput, check_exists, make_folder, replace_file, write_text
-from support.released_weights import is_released, load_released_weights
+from support.files import (
+    BadInput,
+    check_exists,
+    format_size,
+    make_folder,
+    replace_file,
+    write_text,
+)
+from support.ranks import say
+from support.records import (
+    UNREADABLE,
+    check_archive,
+    fill_record,
+    list_record_differences,
+    read_record,
+)
+from support.weights_files import save_weights
 
 LEFTOVERS = ("folds/*.npz", "*.pth", "report.md", "predictions.csv", "evaluation.csv", "*.png")
-# Settings that came later, and what a run did before they existed.
-ADDED_LATER = {"PRECISION": "tf32", "SHUFFLE": False, "NORMALIZE": False, "SHUFFLE_LABELS": False}
-UNREADABLE = (
-    OSError,
-    EOFError,
-    RuntimeError,
-    ValueError,
-    KeyError,
-    AttributeError,
-    TypeError,
-    NotImplementedError,
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-    zlib.error,
-    RecursionError,
-    IndexError,
-    AssertionError,
-    struct.error,
-)
-
-
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # how file systems say so
 LOCKS = []  # of the runs that this process trains
 
 
-@contextmanager
+@contextlib.contextmanager
 def release_locks():
     """At the end of the context, lets go of the locks taken in it."""
     try:
@@ -102,22 +93,29 @@ class RunFolder:
                 "--overwrite True."
             )
 
-    def take_lock(self):
-        """Refuses a run that another process is training now; a killed process leaves no lock."""
-        make_folder(self.results.parent)
-        lock = FileLock(self.results.with_name(f".{self.results.name}.lock"))
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise BadInput(
-                f"{self.results} is being trained by another process now: wait for it, or choose "
-                "another RUN."
-            ) from None
-        except NotImplementedError:  # a file system without locks
-            return
-        except OSError as error:
-            raise BadInput(f"{self.results} cannot be used ({error}): set RESULTS.") from None
-        LOCKS.append(lock)
+    def take_locks(self):
+        """Refuses a run that another process trains now; a killed process leaves no lock."""
+        # two runs may share one of them
+        folders = {folder.resolve(): folder for folder in (self.results, self.weights)}
+        for folder in folders.values():
+            make_folder(folder.parent)
+            # a "soft" lock, where a file system has none, would be left behind by a kill
+            lock = FileLock(folder.with_name(f".{folder.name}.lock"), fallback_to_soft=False)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                raise BadInput(
+                    f"{folder} is being trained by another process now: wait for it, or choose "
+                    "another RUN."
+                ) from None
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise BadInput(
+                        f"{folder} cannot be used ({error}): choose another folder."
+                    ) from None
+                say(f"Note: {folder.parent} has no locks: do not start this run twice at a time.")
+            else:
+                LOCKS.append(lock)
 
     def refuse_full_disk(self, parameters, subjects, record):
         """Raises BadInput where the weights would not fit: the paper's 68 networks are 38 GB."""
@@ -132,8 +130,8 @@ class RunFolder:
         needed = 4 * parameters * len(subjects if replaced else missing)
         if needed > free:
             raise BadInput(
-                f"{self.weights} needs {needed / 1e9:.1f} GB for the weights of {len(subjects)} "
-                f"folds and has {free / 1e9:.1f} GB free: make room, set KEEP to 'none', or set "
+                f"{self.weights} needs {format_size(needed)} for the weights of {len(subjects)} "
+                f"folds and has {format_size(free)} free: make room, set KEEP to 'none', or set "
                 "WEIGHTS to a folder on another disk."
             )
 
@@ -145,11 +143,13 @@ class RunFolder:
         for folder in (self.results, self.weights):
             for pattern in LEFTOVERS if folder in emptied else ():
                 for path in folder.glob(pattern):
-                    path.unlink()
+                    remove(path)
             make_folder(folder)
-            for path in folder.rglob(".*.tmp.*"):  # what a killed run left; another's may be in use
-                if time.time() - path.stat().st_mtime > 3600:
-                    path.unlink(missing_ok=True)
+            # what a killed run left; a younger one may be another process's
+            for path in folder.rglob(".*.tmp.*"):
+                with contextlib.suppress(FileNotFoundError):
+                    if time.time() - path.stat().st_mtime > 3600:
+                        remove(path)
             write_text(folder / "settings.json", json.dumps(record, indent=1) + "\n")
         make_folder(self.results / "folds")
 
@@ -159,13 +159,19 @@ class RunFolder:
         It holds names, labels, logits, losses, epoch kept (-1: none), seconds, machine and the
         settings and data of its run.
         """
-        if list_record_differences(self.record, read_record(self.results / "settings.json")):
+        for folder in (self.results, self.weights):
+            if list_record_differences(self.record, read_record(folder / "settings.json")):
+                raise BadInput(
+                    f"{folder} was taken over by a run of other settings while this one trained: "
+                    "start it again under another RUN."
+                )
+        if not (finite := result.logits.isfinite().flatten(1).all(1)).all():
+            epoch = finite.tolist().index(False) + 1
             raise BadInput(
-                f"{self.results} was taken over by a run of other settings while this one trained: "
-                "start it again under another RUN."
+                f"the held-out logits of epoch {epoch} are not finite: lower LEARNING_RATE."
             )
         if result.state is not None:
-            replace_file(self.weights_path(subject), functools.partial(torch.save, result.state))
+            save_weights(self.weights_path(subject), result.state, subject, self.record)
         arrays = dict(
             names=names,
             labels=labels,
@@ -185,6 +191,7 @@ class RunFolder:
         """
         path = self.fold_path(subject)
         try:
+            check_archive(path)
             with np.load(path, allow_pickle=False) as file:
                 fold = dict(file)
             check_fold(fold, names, labels, epochs, num_classes)
@@ -208,6 +215,16 @@ class RunFolder:
         return fold
 
 
+def remove(path):
+    """Removes a file; raises BadInput where it is a folder, or cannot be removed."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise BadInput(
+            f"{path} cannot be removed ({error.strerror}): remove it, or choose another RUN."
+        ) from None
+
+
 def check_fold(fold, names, labels, epochs, num_classes):
     """Raises ValueError or KeyError unless a fold's arrays are what `save_fold` writes."""
     expected = {
@@ -227,81 +244,3 @@ def check_fold(fold, names, labels, epochs, num_classes):
             raise ValueError(f"its {name} are not finite")
     if fold["names"].tolist() != list(names) or fold["labels"].tolist() != list(labels):
         raise ValueError("it holds other samples")
-
-
-def read_record(path):
-    """A settings.json with today's settings, or None where there is none."""
-    if not check_exists(path):
-        return None
-    try:
-        return fill_record(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError, OSError, RecursionError):
-        raise BadInput(
-            f"{path} is damaged: delete it and what lies beside it, or choose another RUN."
-        ) from None
-
-
-def fill_record(record):
-    """A stored record with the settings that came later; KeyError or TypeError if it is none."""
-    settings = ADDED_LATER | record["settings"]
-    settings["MODEL"]
-    return {"settings": settings, "data": record["data"]}
-
-
-def list_record_differences(record, stored):
-    """How a stored record (or None) differs from this run's -> list of texts."""
-    if stored is None:
-        return ["settings.json is gone"]
-    different = list_differences(record["settings"], stored["settings"])
-    if "data" in record and stored["data"] != record["data"]:
-        different.append("the data (samples, flow images or facial areas) differ")
-    return different
-
-
-def list_differences(wanted, stored):
-    """Two dicts of settings -> ["EPOCHS is 800 here, 100 there", ...]."""
-    return [
-        f"{name} is {value} here, {stored.get(name, 'unknown')} there"
-        for name, value in wanted.items()
-        if stored.get(name) != value
-    ]
-
-
-def find_weights(run_folder, pretrained):
-    """The folder whose weights are evaluated: the run's, or else those that ship."""
-    for folder in (run_folder.weights, pretrained):
-        if any(folder.glob("[!.]*.pth")):
-            return folder
-    raise BadInput(
-        f"{run_folder.weights} holds no weights, a .pth is missing for every subject: train with "
-        "--train True (and KEEP 'best' or 'last') first, or give the RUN that has them."
-    )
-
-
-def load_weights(model, path):
-    """Loads our weights, the released HTNet code's or the STSTNet port's; raises BadInput."""
-    try:
-        if zipfile.is_zipfile(path):  # torch does not compare its checksums
-            with zipfile.ZipFile(path) as archive:
-                if archive.testzip():
-                    raise ValueError("its checksum is wrong")
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(state, dict):
-            raise ValueError("it holds no state dict")
-        for name, value in state.items():
-            if not isinstance(value, torch.Tensor):
-                raise ValueError("it holds no state dict")
-            if not value.isfinite().all():
-                raise ValueError(f"'{name}' is not finite")
-        if is_released(state):
-            load_released_weights(model, state)
-        else:
-            model.load_state_dict(state)
-    except pickle.UnpicklingError as error:
-        reason = "holds code, not weights" if "global" in str(error).lower() else "is damaged"
-        raise BadInput(f"{path} cannot be used, it {reason}: replace it.") from None
-    except UNREADABLE as error:
-        raise BadInput(
-            f"{path} cannot be used, it is damaged or of another network "
-            f"({' '.join(str(error).split())[:200]}): replace it."
-        ) from None

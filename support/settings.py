@@ -1,18 +1,33 @@
 """The command line: every constant of `main_HTNet.py` under its own name."""
 
 import argparse
-import ast
+import os
 import re
 from collections import namedtuple
 from pathlib import Path
 
 from composite_dataset import holds_data
 from support.devices import PRECISIONS
-from support.files import BadInput
+from support.files import BadInput, is_plain
 from support.ranks import say
 
 MODELS = ("HTNet", "STSTNet")
 KEEPS = ("best", "last", "none")
+RECIPES = ("paper", "honest")
+SCHEDULES = ("constant", "cosine")
+LIMITS = {  # whole numbers, from and to: what is beyond is a slip, or would never end
+    "SEED": (0, 2**63 - 1),
+    "THREADS": (0, 1024),
+    "EPOCHS": (1, 10**6),
+    "BATCH_SIZE": (1, 10**6),
+    "DIM": (1, 2**16),
+    "HEADS": (1, 2**16),
+    "PATCH_SIZE": (1, 28),
+    "NUM_HIERARCHIES": (1, 8),
+    "BLOCK_REPEATS": (0, 100),  # each of them
+    "MLP_MULT": (1, 1024),
+}
+LONGEST_PATH = 3000  # bytes; systems take 4096, of which the files' own names need some
 
 
 def read_settings(argv, constants, presets, script):
@@ -29,7 +44,7 @@ def read_settings(argv, constants, presets, script):
     check_texts(values)
     model, data = values["MODEL"], Path(values["DATASETS"])
     on_sample = not holds_data(data) and holds_data(data / "sample")
-    for preset in (model, "sample") if on_sample else (model,):
+    for preset in (model, *("sample",) * on_sample, values["RECIPE"]):
         replaced = {
             name: value
             for name, (shipped, value) in presets.get(preset, {}).items()
@@ -107,7 +122,7 @@ def parse_arguments(argv, constants, script):
 
 def pick_parser(name, value):
     """What turns an option's text into the constant's type."""
-    if name in ("LEARNING_RATE", "DROPOUT"):
+    if name in ("LEARNING_RATE", "DROPOUT", "LABEL_SMOOTHING", "WEIGHT_DECAY"):
         return float
     if name in ("CLASS_ORDER", "BLOCK_REPEATS"):
         return parse_integers
@@ -134,12 +149,11 @@ def parse_integer(text):
 def parse_integers(text):
     """'2,2,10' or '(2, 2, 10)' -> (2, 2, 10)."""
     try:
-        value = ast.literal_eval(text if text.strip()[:1] in ("(", "[") else f"({text},)")
-        if all(type(item) is int for item in value):
-            return tuple(value)
-    except (ValueError, SyntaxError, TypeError):
-        pass
-    raise argparse.ArgumentTypeError(f"'{text}' is not a list of whole numbers such as 2,2,10")
+        return tuple(int(item) for item in text.strip().strip("()[]").removesuffix(",").split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not a list of whole numbers such as 2,2,10"
+        ) from None
 
 
 def split_names(subjects):
@@ -161,11 +175,36 @@ def format_value(value):
 
 
 def check_texts(values):
-    """Raises BadInput naming the constant that should be a text and is none."""
+    """Raises BadInput naming the constant that should be a text, or a folder, and is none."""
     folders = ("DATASETS", "WEIGHTS", "RESULTS")
-    for name in ("MODEL", "RUN", "DEVICE", "PRECISION", "KEEP", *folders):
-        if not isinstance(values[name], (str, Path) if name in folders else str):
-            raise BadInput(f"{name} is {values[name]!r}: it must be a text, in quotes.")
+    choices = ("MODEL", "RECIPE", "DEVICE", "PRECISION", "AREAS", "SCHEDULE", "KEEP")
+    for name in ("RUN", *choices, *folders):
+        value = values[name]
+        if not isinstance(value, (str, Path) if name in folders else str):
+            raise BadInput(f"{name} is {value!r}: it must be a text, in quotes.")
+        if not is_plain(str(value)):
+            raise BadInput(
+                f"{name} is {str(value)!r}: it must be text in UTF-8 without control characters."
+            )
+    for name in folders:
+        check_folder(name, values[name])
+
+
+def check_folder(name, folder):
+    """Raises BadInput for a folder whose name is empty, or longer than the system takes."""
+    if not str(folder):
+        raise BadInput(f"{name} is empty: it must be a folder; . is the one you are in.")
+    try:
+        if len(os.fsencode(os.path.abspath(folder))) > LONGEST_PATH:
+            raise OSError(f"longer than {LONGEST_PATH} bytes")
+        os.stat(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # made later, or refused where it is looked into
+    except OSError as error:
+        raise BadInput(
+            f"{name} is {folder}, which cannot be used ({error.strerror or error}): choose another "
+            "folder."
+        ) from None
 
 
 def check_settings(settings):
@@ -175,39 +214,46 @@ def check_settings(settings):
         if not condition:
             raise BadInput(f"{name} is {getattr(settings, name)!r}: it must be {wanted}.")
 
-    def is_whole(name, least):
-        value = getattr(settings, name)
-        return type(value) is int and value >= least
+    def are_whole(value, least=0, most=999):
+        """Whether it is a list of whole numbers."""
+        return isinstance(value, (tuple, list)) and all(
+            type(item) is int and least <= item <= most for item in value
+        )
 
-    def are_whole(name):
+    for name, (least, most) in LIMITS.items():
         value = getattr(settings, name)
-        return isinstance(value, (tuple, list)) and all(type(item) is int for item in value)
-
-    for name in (
-        "EPOCHS",
-        "BATCH_SIZE",
-        "DIM",
-        "HEADS",
-        "PATCH_SIZE",
-        "NUM_HIERARCHIES",
-        "MLP_MULT",
-    ):
-        require(name, is_whole(name, 1), "a whole number from 1 up")
-    for name in ("SEED", "THREADS"):
-        require(name, is_whole(name, 0), "a whole number from 0 up")
-    for name in ("SHUFFLE", "NORMALIZE", "SHUFFLE_LABELS", "CUDA_GRAPHS"):
+        is_list = name == "BLOCK_REPEATS"
+        wanted = "whole numbers, one per hierarchy, each" if is_list else "a whole number"
+        valid = are_whole(value if is_list else (value,), least, most)
+        require(name, valid, f"{wanted} from {least} to {most}")
+    switches = ("SHUFFLE", "NORMALIZE", "SHUFFLE_LABELS", "AUGMENT", "CLASS_WEIGHTS")
+    for name in (*switches, "CUDA_GRAPHS"):
         require(name, type(getattr(settings, name)) is bool, "True or False")
     rate = settings.LEARNING_RATE
     require("LEARNING_RATE", type(rate) in (int, float) and 0 < rate < 1e3, "a number above 0")
     require("DROPOUT", type(settings.DROPOUT) in (int, float), "a number from 0 up to 1")
+    for name in ("LABEL_SMOOTHING", "WEIGHT_DECAY"):
+        value = getattr(settings, name)
+        require(name, type(value) in (int, float) and 0 <= value < 1, "a number from 0 up to 1")
+    views = settings.AUGMENT
+    require("NORMALIZE", settings.NORMALIZE or not views, "True where AUGMENT is")
+    recordable = not (views or settings.SCHEDULE == "cosine")
+    require("CUDA_GRAPHS", recordable or not settings.CUDA_GRAPHS, "False with AUGMENT or SCHEDULE")
+    require("RECIPE", settings.RECIPE in RECIPES, " or ".join(RECIPES))
+    require("SCHEDULE", settings.SCHEDULE in SCHEDULES, " or ".join(SCHEDULES))
     require("MODEL", settings.MODEL in MODELS, " or ".join(MODELS))
     require("KEEP", settings.KEEP in KEEPS, ", ".join(KEEPS[:-1]) + f" or {KEEPS[-1]}")
     require("PRECISION", settings.PRECISION in PRECISIONS, ", ".join(PRECISIONS))
     order = settings.CLASS_ORDER
-    is_order = are_whole("CLASS_ORDER") and sorted(order) == list(range(len(order))) != []
+    is_order = are_whole(order) and sorted(order) == list(range(len(order))) != []
     require("CLASS_ORDER", is_order, "the classes 0, 1 and 2 (or as many as there are), each once")
-    require("BLOCK_REPEATS", are_whole("BLOCK_REPEATS"), "whole numbers, one per hierarchy")
-    plain_name = re.fullmatch(r"[^/\\\0]{1,100}", settings.RUN) and settings.RUN not in (".", "..")
-    require("RUN", plain_name, "a plain folder name of at most 100 characters, without slashes")
+    plain_name = (
+        re.fullmatch(r"[^/\\.-][^/\\]*", settings.RUN) and len(settings.RUN.encode()) <= 100
+    )
+    require(
+        "RUN",
+        plain_name,
+        "a folder name of at most 100 bytes, without slashes, that begins with neither . nor -",
+    )
     reserved = settings.RUN == "pretrained"
     require("RUN", not reserved, "another name: weights/pretrained/ is for those that ship")

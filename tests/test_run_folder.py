@@ -238,7 +238,7 @@ def test_what_is_refused_leaves_everything_as_it_was(tiny, command, monkeypatch)
     for arguments, words in (
         (["--subjects", "sub77"], "sub77"),
         (["--epochs", "4"], "EPOCHS is 4 here"),
-        (["--run", "new"], "GB free"),
+        (["--run", "new"], "kB free"),
     ):
         status, _, error = command("--train", "True", *SMALL, *arguments)
         assert status == 2 and words in error

@@ -1,0 +1,92 @@
+"""Weights on disk: weights/<run>/<subject>.pth, state dicts that say whose they are."""
+
+import json
+import pickle
+import zipfile
+from collections import OrderedDict
+
+import torch
+
+from support.files import BadInput, replace_file
+from support.records import UNREADABLE, check_archive, fill_record, list_record_differences
+from support.released_weights import is_released, load_released_weights
+
+
+def save_weights(path, state, subject, record):
+    """Writes a state dict that also says which subject was held out in which run.
+
+    record: the run's settings and hash of its data. They are attributes of the dictionary, which
+    `torch.save` keeps, so that `model.load_state_dict(torch.load(path))` works as ever.
+    """
+    state = OrderedDict(state)
+    state.subject, state.record = subject, json.dumps(record)
+
+    def write(temporary):
+        with open(temporary, "wb") as file:  # given a path, torch.save hides why it failed
+            torch.save(state, file)
+
+    replace_file(path, write)
+
+
+def find_weights(run_folder, pretrained):
+    """The folder whose weights are evaluated: the run's, or else those that ship."""
+    for folder in (run_folder.weights, pretrained):
+        if any(folder.glob("[!.]*.pth")):
+            return folder
+    raise BadInput(
+        f"{run_folder.weights} holds no weights, a .pth is missing for every subject: train with "
+        "--train True (and KEEP 'best' or 'last') first, or give the RUN that has them."
+    )
+
+
+def load_weights(model, path, subject=None, record=None):
+    """Loads our weights, the released HTNet code's or the STSTNet port's -> the run's record.
+
+    Raises BadInput where they are damaged, of another network, of another held-out subject than
+    `subject`, or of another run than `record`. Weights that do not say whose they are, such as the
+    released ones, are taken; returned is then `record`.
+    """
+    try:
+        state = read_state(path)
+        if is_released(state):
+            load_released_weights(model, state)
+        else:
+            model.load_state_dict(state)
+        for name, value in model.state_dict().items():
+            if not value.isfinite().all():
+                raise ValueError(f"'{name}' is not finite")
+        theirs = getattr(state, "record", None)
+        theirs = theirs and fill_record(json.loads(theirs))
+        their_subject = str(getattr(state, "subject", subject))
+    except pickle.UnpicklingError as error:
+        reason = "holds code, not weights" if "global" in str(error).lower() else "is damaged"
+        raise BadInput(f"{path} cannot be used, it {reason}: replace it.") from None
+    except UNREADABLE as error:
+        raise BadInput(
+            f"{path} cannot be used, it is damaged or of another network "
+            f"({' '.join(str(error).split())[:200]}): replace it."
+        ) from None
+    if subject and subject != their_subject:
+        raise BadInput(
+            f"{path} holds the weights of subject {their_subject}, which have seen {subject}: put "
+            f"{subject}'s own in its place."
+        )
+    if theirs and record and (different := list_record_differences(record, theirs)):
+        raise BadInput(
+            f"{path} is of another run than the weights beside it: {'; '.join(different)}; put "
+            "this run's own in its place."
+        )
+    return record or theirs
+
+
+def read_state(path):
+    """A state dict, on the CPU; raises one of UNREADABLE."""
+    if zipfile.is_zipfile(path):
+        check_archive(path)  # torch does not compare the checksums
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict):
+        raise ValueError("it holds no state dict")
+    for name, value in state.items():
+        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
+            raise ValueError("it holds no state dict")
+    return state
