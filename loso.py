@@ -46,7 +46,7 @@ def order_by_class(labels, class_order):
     """int [N] -> int [N]: all indices, by class as `class_order` says, by name within a class.
 
     Labels 0, 2, 1, 2 and the order (2, 1, 0) give 1, 3, 2, 0. There is no shuffling, so this order
-    decides what each epoch's last batch holds (README, detail 6).
+    decides what each epoch's last batch holds (docs/details.md, 6).
     """
     return np.argsort(np.argsort(class_order)[labels], kind="stable")
 

@@ -151,7 +151,9 @@ def write_report(folder, composite, logits, losses, *, published, heading, descr
         predictions[choice], epochs = choose_predictions(
             logits, composite.labels, composite.subjects, choice
         )
-        columns |= {choice: predictions[choice], f"{choice}_epoch": epochs + 1}
+        columns[choice] = predictions[choice]
+        if epochs is not None:
+            columns[f"{choice}_epoch"] = epochs + 1
     write_text(folder / "predictions.csv", pd.DataFrame(columns).to_csv(index=False))
 
     table = tabulate_scores(composite, predictions)

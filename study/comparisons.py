@@ -10,22 +10,17 @@ from report import format_markdown
 from study import trainings
 from study.experiments import (
     EXPERIMENTS,
-    FULL_SIZE,
     NAMES,
     PIXELS_SVM,
     SCALED_SVM,
     SIZES,
+    SVMS,
     describe,
+    is_full_size,
     read_predictions,
+    split_seed,
 )
-from study.paired import (
-    compare,
-    correct_holm,
-    draw_subjects,
-    estimate_interval,
-    resample,
-    score_seeds,
-)
+from study.paired import compare, correct_holm, estimate_interval, resample, score_seeds
 
 # family of comparisons: the pairs; those of full-size HTNets are corrected for their own number
 PAIRS = {
@@ -68,6 +63,15 @@ PAIRS = {
         *((f"HTNet-dim{dim}", "HTNet-dim64") for dim in trainings.NARROW_DIMS),
         ("HTNet-dim16-epochs200", "HTNet-dim64-epochs200"),
         *((f"HTNet-dim{dim}", "HTNet") for dim in trainings.PAPER_DIMS),
+        ("HTNet-dim56-epochs800", "HTNet-dim56-epochs100"),
+        ("HTNet-epochs200", "HTNet-dim64-epochs200"),
+    ],
+    "areas": [
+        *((f"{size}-areas-{name}", size) for size in SIZES for name in trainings.AREAS),
+    ],
+    "depth and heads": [
+        *((f"{size}-repeats{repeats}", size) for size in SIZES for repeats in trainings.REPEATS),
+        *((f"{size}-heads{heads}", size) for size in SIZES for heads in trainings.HEADS),
     ],
     "seeds": [
         *(
@@ -75,39 +79,64 @@ PAIRS = {
             for name in ("STSTNet", *SIZES)
             for a, b in combinations((1, 2, 3), 2)
         ),
-        ("HTNet-dim64-float32-seed1", "HTNet-dim64-seed1"),
+        ("HTNet-dim64-float32", "HTNet-dim64"),
     ],
 }
 
 
 def count_by_subject(name, choice):
-    """-> confusion counts [seeds, subjects, 3, 3] and their samples; (None, None) without runs."""
-    tables = read_predictions(name, choice)
-    if not tables:
-        return None, None
-    people, person = np.unique(tables[0]["subject"], return_inverse=True)
-    counts = np.stack(
-        [
-            count_confusions(
-                table["label"].to_numpy(), table["prediction"].to_numpy(), person, len(people), 3
-            )
-            for table in tables
-        ]
+    """{seed: confusion counts [subjects, 3, 3]} of an experiment, and its samples.
+
+    Without runs: an empty dict and None.
+    """
+    tables, counts, samples = read_predictions(name, choice), {}, None
+    for seed, table in tables.items():
+        people, person = np.unique(table["subject"], return_inverse=True)
+        pair = table["label"].to_numpy(), table["prediction"].to_numpy()
+        counts[seed] = count_confusions(*pair, person, len(people), 3)
+        samples = table[["subject", "label"]]
+    return counts, samples
+
+
+def pair_seeds(one, other, choice):
+    """Two methods' counts [seeds, subjects, 3, 3], same seeds in the same places, and these seeds.
+
+    A machine has no seed and stands beside each seed of the other; two runs that are named with
+    their seeds are a pair. None where there is no pair.
+    """
+    (a, samples), (b, others_samples) = (count_by_subject(name, choice) for name in (one, other))
+    if not a or not b:
+        return None
+    if not samples.equals(others_samples):
+        raise SystemExit(f"{one} and {other} are not of the same samples.")
+    pairs = [
+        (seed, others_seed)
+        for seed in a
+        for others_seed in b
+        if seed == others_seed
+        or None in (seed, others_seed)
+        or (split_seed(one)[1] and split_seed(other)[1])
+    ]
+    if not pairs:
+        return None
+    seeds = sorted({seed or others_seed for seed, others_seed in pairs} - {None})
+    return (
+        np.stack([a[seed] for seed, _ in pairs]),
+        np.stack([b[others_seed] for _, others_seed in pairs]),
+        "–" if split_seed(one)[1] else ", ".join(map(str, seeds)) or "–",
     )
-    return counts, tables[0][["subject", "label"]]
 
 
 def tabulate_methods():
     """The mean over seeds under each epoch choice, with 95 % intervals; best `last` first."""
     rows = []
-    for name in NAMES:
-        if "control" in name or count_by_subject(name, "last")[0] is None:
+    for name in (*EXPERIMENTS, *SVMS):
+        if "control" in name or not count_by_subject(name, "last")[0]:
             continue
-        row, random = {"": describe(name)}, np.random.default_rng(0)
+        row = {"": describe(name)}
         for choice in CHOICES if name in EXPERIMENTS else ("last",):
-            counts, _ = count_by_subject(name, choice)
-            drawn = resample(counts, draw_subjects(counts.shape[1], random), random)
-            for score, value, values in zip(("UF1", "UAR"), score_seeds(counts), drawn):
+            counts = np.stack(list(count_by_subject(name, choice)[0].values()))
+            for score, value, values in zip(("UF1", "UAR"), score_seeds(counts), resample(counts)):
                 low, high = estimate_interval(values)
                 row[f"{score}, `{choice}`"] = f"{value:.4f} ({low:.3f}–{high:.3f})"
         rows.append(row)
@@ -118,41 +147,40 @@ def tabulate_methods():
 
 
 def tabulate_pairs(pairs):
-    """Paired comparisons: at the last epoch with interval, p, and p after Holm's correction for the
-    rows; `others` too.
+    """Paired comparisons of same seeds, at the last epoch and of `average`: difference, interval,
+    p, and p after Holm's correction for the rows; what could have been seen; `best`.
 
     Rows of full-size HTNets are a family of their own, so that they don't change what narrow ones
-    have shown. A support vector machine, which has no epochs, keeps its predictions under every
-    choice.
+    have shown.
     """
     rows, full_size = [], []
     for one, other in pairs:
-        results = {}
-        for choice in CHOICES:
-            (a, samples), (b, others_samples) = (
-                count_by_subject(one, choice),
-                count_by_subject(other, choice),
-            )
-            if a is None or b is None:
-                break
-            if not samples.equals(others_samples):
-                raise SystemExit(f"{one} and {other} are not of the same samples.")
-            results[choice] = compare(a, b)
-        else:
-            row = {"": f"{describe(one)} − {describe(other)}"}
-            for choice, comma in (("last", ""), ("others", ", `others`")):
-                difference, (low, high), p = results[choice]
-                row |= {
-                    f"`{choice}`": f"{difference:+.4f}",
-                    f"95 %{comma}": f"{low:+.3f} to {high:+.3f}",
-                    f"p{comma}": p,
-                    f"p, Holm{comma}": None,
-                }
-            rows.append(row | {"`best`": f"{results['best'][0]:+.4f}"})
-            full_size.append(one.partition("-seed")[0] in FULL_SIZE)
+        compared = {choice: pair_seeds(one, other, choice) for choice in CHOICES}
+        if compared["last"] is None:
+            continue
+        seeds = compared["last"][2]
+        row = {"": f"{name_row(one)} − {name_row(other)}", "seeds": seeds}
+        results = {choice: compare(a, b) for choice, (a, b, _) in compared.items()}
+        for choice, comma in (("last", ""), ("average", ", `average`")):
+            result = results[choice]
+            row |= {
+                f"`{choice}`": f"{result['difference']:+.4f}",
+                f"95 %{comma}": "{:+.3f} to {:+.3f}".format(*result["interval"]),
+                f"p{comma}": result["p"],
+                f"p, Holm{comma}": None,
+            }
+        row |= {"could be seen": f"{results['last']['seen']:.3f}"}
+        rows.append(row | {"`best`": f"{results['best']['difference']:+.4f}"})
+        full_size.append(is_full_size(one))
     if not rows:
         return "No pair of these has been run."
     table = pd.DataFrame(rows)
-    for comma in ("", ", `others`"):
+    for comma in ("", ", `average`"):
         table[f"p, Holm{comma}"] = table.groupby(full_size)[f"p{comma}"].transform(correct_holm)
     return format_markdown(table)
+
+
+def name_row(name):
+    """What an experiment, a run or a machine is, without its number of seeds."""
+    name, seed = split_seed(name)
+    return NAMES[name] + (f", seed {seed}" if seed else "")

@@ -4,19 +4,26 @@
 
 In the text, what stands between `<!-- tables: NAME -->` and `<!-- end -->` is replaced, and the
 number after `<!-- uf1 RUNS/CHOICE -->` or `<!-- uf1 RUNS/CHOICE - RUNS/CHOICE -->` (Full, the mean
-over seeds).
+over seeds; see `choices.compute_uf1`). A number after `<!-- in NAME -->` must stand in that table:
+`find_strays` lists those that do not, and those without a mark.
 """
 
 import argparse
 import re
 
-from study.experiments import ROOT, compute_uf1
-from study.figures import draw_curves
+from study.choices import compute_uf1
+from study.experiments import ROOT
+from study.figures import draw_curves, draw_finding
 from study.tables import make_tables
 from support.files import write_text
 
-DOCUMENTS = (ROOT / "docs" / "reproduction.md", ROOT / "README.md")
-NUMBER = r"(<!-- uf1 (\S+)/(\w+)(?: - (\S+)/(\w+))? -->\n?)(-?[\d.]*\d)"
+DOCUMENTS = [
+    ROOT / name
+    for name in ("docs/reproduction.md", "docs/tables.md", "docs/details.md", "README.md")
+]
+NUMBER = r"(<!-- uf1 (\S+)/([\w-]+)(?: - (\S+)/([\w-]+))? -->\s?)([+-]?[\d.]*\d)"
+QUOTED = r"<!-- in (.+?) -->\s?([+-]?[\d.]*\d)"
+TABLE = r"<!-- tables: (.+?) -->.*?<!-- end -->"
 
 
 def fill(text, tables):
@@ -37,17 +44,30 @@ def fill(text, tables):
     return re.sub(NUMBER, replace_number, text)
 
 
+def find_strays(text, tables):
+    """The scores in a text's prose that no mark holds to a table, and those that their table lacks.
+
+    A score is a number below 1 with three or four digits.
+    """
+    prose = re.sub(TABLE, "", text, flags=re.DOTALL)
+    strays = [
+        f"{number} is not in the table '{name}'"
+        for name, number in re.findall(QUOTED, prose)
+        if not re.search(rf"(?<![\d.]){re.escape(number.lstrip('+'))}(?!\d)", tables[name])
+    ]
+    unmarked = re.sub(QUOTED, "", re.sub(NUMBER, "", prose))
+    return strays + [f"{n} has no mark" for n in re.findall(r"(?<![\d.])0?\.\d{3,4}\b", unmarked)]
+
+
 if __name__ == "__main__":
     argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
     tables = make_tables()
     for document in DOCUMENTS:
-        write_text(document, fill(document.read_text(encoding="utf-8"), tables))
+        text = fill(document.read_text(encoding="utf-8"), tables)
+        write_text(document, text)
+        for stray in find_strays(text, tables):
+            print(f"{document.name}: {stray}")
+    draw_finding()
     draw_curves()
-    print(
-        "\n\n".join(
-            tables[name]
-            for name in re.findall("<!-- tables: (.+?) -->", DOCUMENTS[0].read_text("utf-8"))
-        )
-    )

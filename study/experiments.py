@@ -4,19 +4,23 @@ Runs lie in docs/results/<experiment>-seed<N>/ (`pack.py`), support vector machi
 docs/results/SVM-<variant>/.
 """
 
+import functools
 import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from evaluation import choose_epochs, count_confusions, score_confusions, unweighted_scores
 from study import trainings
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
-SIZES = {"HTNet": "HTNet", "HTNet-dim64": "HTNet, dim 64"}
-# what follows "HTNet" or "HTNet-dim64" in a run's name; "order 210": classes in the order 2, 1, 0
+SIZES = {  # what a run's name begins with: what it is
+    "HTNet": "HTNet",
+    "HTNet-epochs200": "HTNet, 200 epochs",
+    "HTNet-dim64": "HTNet, dim 64",
+}
+# what follows one of SIZES in a run's name; "order 210": classes in the order 2, 1, 0
 HTNETS = {
     "": "order 210",
     "-released": "order 210, released centres",
@@ -25,6 +29,9 @@ HTNETS = {
     "-two": "order 210, two hierarchies",
     "-normalized": "order 210, centred and scaled",
     "-control": "order 210, permuted labels",
+    **{f"-areas-{name}": f"order 210, {meaning}" for name, (meaning, _) in trainings.AREAS.items()},
+    **{f"-repeats{name}": f"order 210, repeats {name}" for name in trainings.REPEATS},
+    **{f"-heads{heads}": f"order 210, heads {heads}" for heads in trainings.HEADS},
 }
 EXPERIMENTS = {  # a run's name without its seed: what it is
     "STSTNet": "STSTNet, order 012",
@@ -41,29 +48,29 @@ EXPERIMENTS = {  # a run's name without its seed: what it is
     "HTNet-dim64-float32": "HTNet, dim 64, order 210, in float32",
     **{f"HTNet-dim{dim}": f"HTNet, dim {dim}, order 210" for dim in trainings.NARROW_DIMS},
     "HTNet-dim56-epochs100": "HTNet, dim 56, order 210",
+    "HTNet-dim56-epochs800": "HTNet, dim 56, order 210, 800 epochs, bf16",
     **{f"HTNet-dim{dim}-epochs200": f"HTNet, dim {dim}, order 210, 200 epochs" for dim in (16, 64)},
     **{
         f"HTNet-dim{dim}": f"HTNet, dim {dim}, order 210, 800 epochs"
         for dim in trainings.PAPER_DIMS
     },
 }
+# Some subjects only: compared on these, never beside complete runs.
+PART = {"HTNet-epochs800": "HTNet, order 210, 800 epochs, bf16"}
+NESTED = {"HTNet-dim64-nested": "HTNet, dim 64, order 210, the epoch chosen by inner subjects"}
 BY_DIM = sorted(
-    [  # the paper's: 800 epochs, tf32; ours: 100 or 200 epochs, bf16
+    [  # the paper's: 800 epochs, tf32; ours: 100 to 800 epochs, bf16
         (256, "HTNet"),
+        (256, "HTNet-epochs200"),
         *((dim, f"HTNet-dim{dim}") for dim in (64, *trainings.NARROW_DIMS, *trainings.PAPER_DIMS)),
         (56, "HTNet-dim56-epochs100"),
+        (56, "HTNet-dim56-epochs800"),
         *((dim, f"HTNet-dim{dim}-epochs200") for dim in (16, 64)),
     ]
 )
-# UF1, read off its plot
-PAPER_BY_DIM = {
-    56: 0.815,
-    112: 0.832,
-    196: 0.848,
-    256: 0.860,
-    392: 0.853,
-    512: 0.843,
-}
+# UF1, read off its plots
+PAPER_BY_DIM = {56: 0.815, 112: 0.832, 196: 0.848, 256: 0.860, 392: 0.853, 512: 0.843}
+PAPER_BY_HEADS = {1: 0.832, 2: 0.859, 3: 0.860, 4: 0.858, 5: 0.828, 6: 0.848}
 SVMS = {
     f"SVM-{images}-{maps}-{side}": f"SVM, {where}{scaled}"
     for images, side, where in (
@@ -77,24 +84,30 @@ SVMS = {
     for maps, scaled in (("pixels", ""), ("normalized", ", centred and scaled"))
 }
 PIXELS_SVM, SCALED_SVM = "SVM-whole-pixels-14", "SVM-whole-normalized-14"
-NAMES = EXPERIMENTS | SVMS
+NAMES = EXPERIMENTS | SVMS | PART | NESTED
 README_HTNET = "HTNet-dim64"  # where HTNet's published figures stand beside ours
-FULL_SIZE = {
-    name.partition("-seed")[0] for name, _ in trainings.list_trainings(False) if name[0] == "H"
-}
+
+
+def is_full_size(name):
+    """Whether an experiment is of the paper's width or one of its dims at full length."""
+    groups = ("full", "wide")
+    runs = {run for group in groups for run, _ in trainings.list_trainings(group)}
+    return name[0] == "H" and split_seed(name)[0] in {split_seed(run)[0] for run in runs}
+
+
+def split_seed(name):
+    """A run's name -> (experiment, seed); the seed of an experiment or a machine is None."""
+    experiment, _, seed = name.partition("-seed")
+    return experiment, int(seed) if seed else None
 
 
 def check_names():
     """Refuses a folder whose name stands for nothing here: it would be left out in silence."""
     for folder in RESULTS.iterdir():
-        if folder.name == "unfinished":  # runs that go on where they stopped, see its README
+        if folder.name == "unfinished" or not folder.is_dir():  # runs that go on: see its README
             continue
         name = re.sub(r"-seed\d+$", "", folder.name)
-        if (
-            folder.is_dir()
-            and name not in SVMS
-            and (name not in EXPERIMENTS or name == folder.name)
-        ):
+        if name not in SVMS and (name not in NAMES or name == folder.name):
             raise SystemExit(
                 f"{folder}: its name must be one of EXPERIMENTS in study/experiments.py with "
                 "-seed<N>, or one of SVMS: rename it, or add it there."
@@ -112,53 +125,56 @@ def find_runs(experiment):
 
 def describe(name):
     """What stands in a table: an experiment's number of seeds in brackets."""
-    name, _, seed = name.partition("-seed")
+    name, seed = split_seed(name)
     return NAMES[name] + (
-        f", seed {seed}" if seed else f" ({len(find_runs(name))})" if name in EXPERIMENTS else ""
+        f", seed {seed}" if seed else "" if name in SVMS else f" ({len(find_runs(name))})"
     )
 
 
 def read_predictions(name, choice):
-    """A table per seed, indexed by the samples' names: subject, label, prediction."""
-    column = "prediction" if name in SVMS else choice
-    tables = [
-        pd.read_csv(folder / "predictions.csv", dtype={"subject": str})
-        .set_index("name")
-        .sort_index()
-        for folder in find_runs(name)
-    ]
-    return [table.assign(prediction=table[column]) for table in tables]
+    """{seed: table} indexed by the samples' names: database, subject, label, prediction.
 
-
-def read_epochs(folder):
-    """-> held-out predictions [E, N], labels [N], subjects [N] of a packed run."""
-    with np.load(folder / "epochs.npz") as file:
-        return file["predicted"], file["labels"].astype(int), file["subjects"]
-
-
-def score_pooled(predicted, labels):
-    """UF1 [E] of predictions [E, N], all subjects pooled at the same epoch."""
-    return score_confusions(count_confusions(labels, predicted))[0]
-
-
-def score_best(predicted, labels, subjects):
-    """UF1 of `best` where each subject's epoch is chosen among these: predictions [E, N]."""
-    chosen = choose_epochs(np.eye(3)[predicted], labels, subjects, "best")
-    return unweighted_scores(labels, predicted[chosen, np.arange(len(labels))])[0]
-
-
-def compute_uf1(name, choice):
-    """UF1 of Full, the mean over seeds.
-
-    choice: one of CHOICES, or "common", each seed's best epoch for everybody.
+    A machine has no epochs to choose from: its predictions stand under every choice, its seed is
+    None.
     """
+    column = "prediction" if name in SVMS else choice
+    tables = {}
+    for folder in find_runs(name):
+        table = pd.read_csv(folder / "predictions.csv", dtype={"subject": str})
+        table = table.set_index("name").sort_index()
+        tables[split_seed(folder.name)[1]] = table.assign(prediction=table[column])
+    return tables
+
+
+def restore_logits(run):
+    """float32 [E, N, 3] of a packed run's arrays, with the predictions of the full logits.
+
+    Rounding to float16 can turn a prediction: what was predicted is put on top again.
+    """
+    logits, predicted = run["logits"].astype(np.float32), run["predicted"][..., None].astype(int)
+    top = logits.max(-1, keepdims=True)
+    turned = logits.argmax(-1, keepdims=True) != predicted
+    raised = np.where(turned, np.nextafter(top, np.float32(np.inf)), top)
+    np.put_along_axis(logits, predicted, raised, -1)
+    return logits
+
+
+@functools.cache
+def read_run(folder):
+    """A packed run, samples by name: names, labels, subjects [N], predicted [E, N], losses [E]."""
+    with np.load(folder / "epochs.npz") as file:
+        order = np.argsort(file["names"])
+        return {
+            "names": file["names"][order],
+            "labels": file["labels"][order].astype(int),
+            "subjects": file["subjects"][order],
+            "predicted": file["predicted"][:, order],
+            "losses": file["losses"],
+        }
+
+
+def read_runs(name):
+    """The packed runs of an experiment, by seed; SystemExit where docs/results/ holds none."""
     if not find_runs(name):
         raise SystemExit(f"The text has a number of {name}, of which docs/results/ holds no run.")
-    if choice == "common":
-        return np.mean([score_pooled(*read_epochs(folder)[:2]).max() for folder in find_runs(name)])
-    return np.mean(
-        [
-            unweighted_scores(table["label"], table["prediction"])[0]
-            for table in read_predictions(name, choice)
-        ]
-    )
+    return [read_run(folder) for folder in find_runs(name)]

@@ -1,20 +1,121 @@
-"""The figure of docs/reproduction.md: docs/curves.png."""
+"""The pictures of the study: docs/finding.png and docs/curves.png."""
 
 import numpy as np
 
+from report import PUBLISHED
+from study.choices import compute_uf1, score_epochs
 from study.experiments import (
     BY_DIM,
     EXPERIMENTS,
-    FULL_SIZE,
     ROOT,
     SIZES,
     find_runs,
-    read_epochs,
-    score_pooled,
+    is_full_size,
+    read_run,
 )
 from support.files import replace_file
 
-FIGURE = ROOT / "docs" / "curves.png"
+FIGURE, FINDING = ROOT / "docs" / "curves.png", ROOT / "docs" / "finding.png"
+ROWS = {  # of docs/finding.png, from above: what stands at the left
+    "HTNet": "HTNet at the paper's\nsettings",
+    "HTNet-epochs200": "HTNet at the paper's\nwidth, 200 epochs",
+    "HTNet-dim64": "HTNet, dim 64",
+    "HTNet-dim64-released": "HTNet, dim 64,\nreleased area centres",
+    "HTNet-dim32": "HTNet, dim 32",
+    "HTNet-dim16": "HTNet, dim 16",
+    "STSTNet": "STSTNet",
+}
+# Okabe and Ito's colours, told apart by the colour-blind; shapes tell them apart, too
+MARKS = {
+    "last": ("last epoch", "o", "#0072B2"),
+    "average": ("average of the last tenth", "s", "#555555"),
+    "across": ("best epoch of another seed", "D", "#009E73"),
+    "best": ("each subject's best epoch", "o", "#D55E00"),
+}
+LABELS = {  # of the first row: how far to the side, how far below, which end is meant
+    "last": (0.012, 0.46, "left"),
+    "average": (0.0, 0.80, "center"),
+    "across": (-0.012, 0.46, "right"),
+    "best": (0.0, 0.46, "center"),
+}
+LINES = {  # text: UF1, how high the text stands
+    "HTNet, paper": (PUBLISHED["HTNet"]["paper"]["Full"][0], 0),
+    "HTNet, released predictions": (
+        PUBLISHED["HTNet"]["predictions the authors released"]["Full"][0],
+        1,
+    ),
+    "STSTNet, paper": (PUBLISHED["STSTNet"]["paper"]["Full"][0], 0),
+}
+INK, GREY = "#222222", "#777777"
+WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # behind words, over the lines
+
+
+def label_marks(axis, values, y):
+    """Says below a row at y what each mark is, in the mark's colour."""
+    for choice, (dx, dy, side) in LABELS.items():
+        text, _, colour = MARKS[choice]
+        axis.annotate(
+            text,
+            (values[choice], y + 0.12),
+            xytext=(values[choice] + dx, y + dy),
+            ha=side,
+            va="center",
+            fontsize=10,
+            color=colour,
+            weight="bold",
+            bbox=WHITE,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 1},
+        )
+
+
+def draw_finding():
+    """Draws a dumbbell per method: UF1 of the same networks, counted in four ways -> figure."""
+    from matplotlib.figure import Figure
+
+    rows = [name for name in ROWS if find_runs(name)]
+    figure = Figure(figsize=(9, 2.2 + 0.6 * len(rows)), layout="constrained")
+    axis = figure.subplots()
+    for text, (uf1, level) in LINES.items():
+        axis.axvline(uf1, color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
+        axis.annotate(
+            f"{text} {uf1:.4f}",
+            (uf1, -0.75 - 0.42 * level),
+            ha="right" if level else "center",
+            xytext=(4 if level else 0, 0),
+            textcoords="offset points",
+            fontsize=10,
+            color=INK,
+            bbox=WHITE,
+        )
+    # the marks are named below the first row that has all of them
+    named = next(y for y, name in enumerate(rows) if compute_uf1(name, "across") is not None)
+    places = [y + 0.6 * (y > named) for y in range(len(rows))]
+    for y, name in zip(places, rows):
+        values = {choice: compute_uf1(name, choice) for choice in MARKS}
+        values = {choice: uf1 for choice, uf1 in values.items() if uf1 is not None}
+        honest = [uf1 for choice, uf1 in values.items() if choice != "best"]
+        axis.plot([min(honest), values["best"]], [y, y], color="#BBBBBB", linewidth=3, zorder=1)
+        for choice, uf1 in values.items():
+            _, shape, colour = MARKS[choice]
+            size = 130 if shape == "o" else 62
+            axis.scatter(uf1, y, s=size, marker=shape, color=colour, edgecolor="white", zorder=3)
+        for choice, x, side in (
+            ("last", min(honest) - 0.008, "right"),
+            ("best", values["best"] + 0.008, "left"),
+        ):
+            text, colour = f"{values[choice]:.3f}", MARKS[choice][2]
+            style = {"ha": side, "va": "center", "color": colour, "weight": "bold"}
+            axis.text(x, y, text, fontsize=11, bbox=WHITE, zorder=2, **style)
+        if y == named:
+            label_marks(axis, values, y)
+    axis.set_yticks(places, [ROWS[name] for name in rows], fontsize=11)
+    axis.set(xlim=(0.56, 0.885), ylim=(len(rows) + 0.1, -1.35))
+    axis.set_xlabel("UF1 over all 442 samples, the mean over the seeds", fontsize=11)
+    axis.tick_params(left=False)
+    for side in ("left", "right", "top"):
+        axis.spines[side].set_visible(False)
+    replace_file(FINDING, lambda temporary: figure.savefig(temporary, dpi=130))
+    return figure
 
 
 def draw_curves():
@@ -25,7 +126,7 @@ def draw_curves():
     panels, by_dim = {}, [name for _, name in BY_DIM]
     for name, meaning in EXPERIMENTS.items():
         size = name.partition("-")[0]
-        if size == "HTNet" and name not in FULL_SIZE:
+        if size == "HTNet" and not is_full_size(name):
             size = "HTNet, narrow"
         if find_runs(name) and (name in SIZES or name not in by_dim):
             panels.setdefault(size, []).append((name, meaning))
@@ -38,19 +139,14 @@ def draw_curves():
         if title == "HTNet by dim":  # from narrow to wide
             axis.set_prop_cycle(color=colormaps["viridis"](np.linspace(0, 0.9, len(experiments))))
         for name, meaning in experiments:
-            curves = [score_pooled(*read_epochs(folder)[:2]) for folder in find_runs(name)]
+            curves = [score_epochs(read_run(folder)) for folder in find_runs(name)]
             if len({len(curve) for curve in curves}) > 1:
                 raise SystemExit(f"The runs of {name} have different numbers of epochs.")
             epochs, mean = np.arange(1, len(curves[0]) + 1), np.mean(curves, axis=0)
             (line,) = axis.plot(epochs, mean, label=f"{meaning} ({len(curves)})", linewidth=1)
             if len(curves) > 1:
-                axis.fill_between(
-                    epochs,
-                    np.min(curves, axis=0),
-                    np.max(curves, axis=0),
-                    alpha=0.2,
-                    color=line.get_color(),
-                )
+                low, high = np.min(curves, axis=0), np.max(curves, axis=0)
+                axis.fill_between(epochs, low, high, alpha=0.2, color=line.get_color())
         axis.axhline(1 / 3, color="grey", linewidth=0.5, linestyle=":")
         axis.set(
             xlabel="epoch",

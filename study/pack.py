@@ -2,6 +2,7 @@
 run's report.
 
     python -m study.pack results/STSTNet-seed2 ...      writes docs/results/STSTNet-seed2/ ...
+    python -m study.pack --again docs/results/*-seed*   after a change of what a report shows
 
 epochs.npz holds names, databases, subjects [N] (text), labels [N], predicted uint8 [E, N], logits
 float16 [E, N, 3] and losses float32 [E], the mean over folds. The predictions are those of the full
@@ -11,11 +12,14 @@ logits: rounding can turn one.
 import argparse
 import functools
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from composite_dataset import Composite
+from report import PUBLISHED, write_report
 from study import experiments
 from support.files import BadInput, replace_file
 
@@ -64,16 +68,53 @@ def pack(run, target):
         shutil.copyfile(run / name, target / name)
 
 
+def write_again(folder):
+    """Writes predictions.csv, report.md and the confusion matrices of a packed run again.
+
+    `average` is then of the rounded logits. The learning curves, of losses per fold that are not
+    packed, stay.
+    """
+    if not (folder / "epochs.npz").exists():
+        raise BadInput(f"{folder} holds no epochs.npz: name a packed run in docs/results/.")
+    with np.load(folder / "epochs.npz") as file:
+        run = dict(file)
+    composite = Composite(
+        names=run["names"],
+        subjects=run["subjects"],
+        databases=run["databases"],
+        labels=run["labels"].astype(int),
+        flows=None,
+        faces=None,
+    )
+    old = (folder / "report.md").read_text(encoding="utf-8")
+    heading, _, rest = old.removeprefix("# ").partition("\n")
+    with tempfile.TemporaryDirectory() as temporary:
+        write_report(
+            temporary,
+            composite,
+            experiments.restore_logits(run),
+            run["losses"][None],
+            published=PUBLISHED[heading.partition(",")[0]] if "\nPublished:\n" in old else {},
+            heading=heading,
+            description=rest.partition("Which epoch")[0].strip(),
+        )
+        for name in ("predictions.csv", "report.md", "confusion_matrices.png"):
+            shutil.copyfile(Path(temporary, name), folder / name)
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "runs", nargs="+", type=Path, metavar="results/RUN", help="folder of a finished run"
-    )
+    parser.add_argument("--again", action="store_true", help="the runs are packed ones")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run")
+    arguments = parser.parse_args(argv)
     try:
-        for folder in parser.parse_args(argv).runs:
-            pack(folder, experiments.RESULTS / folder.name)
+        for folder in arguments.runs:
+            if arguments.again:
+                write_again(folder)
+            else:
+                pack(folder, experiments.RESULTS / folder.name)
     except BadInput as error:
         parser.error(error)
 

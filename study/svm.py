@@ -58,8 +58,8 @@ def main():
     arguments = parser.parse_args()
     if not (arguments.datasets / INDEX_NAME).exists():
         parser.error(
-            f"{arguments.datasets} holds no {INDEX_NAME}: put the databases there first (README, "
-            "Data), or give their folder with --datasets."
+            f"{arguments.datasets} holds no {INDEX_NAME}: put the databases there first "
+            "(docs/data.md), or give their folder with --datasets."
         )
     try:
         composite = load_composite(arguments.datasets)

@@ -1,31 +1,36 @@
-"""The tables of docs/reproduction.md and README, from docs/results/."""
+"""The tables of docs/tables.md, docs/reproduction.md and README, from docs/results/."""
+
+import json
 
 import numpy as np
 import pandas as pd
 import torch
 
-from evaluation import CHOICES, score_groups, unweighted_scores
+from composite_dataset import CLASSES
+from evaluation import CHOICES, count_confusions, group_by_database, score_groups
 from htnet import PAPER, HTNet
 from report import PUBLISHED, format_markdown
-from study import trainings
+from study import choice_tables, nested, trainings
+from study.choices import compute_uf1
 from study.comparisons import PAIRS, tabulate_methods, tabulate_pairs
 from study.experiments import (
     BY_DIM,
     EXPERIMENTS,
+    NAMES,
     PAPER_BY_DIM,
+    PAPER_BY_HEADS,
     README_HTNET,
-    SIZES,
+    ROOT,
     SVMS,
     check_names,
-    compute_uf1,
     describe,
     find_runs,
-    read_epochs,
     read_predictions,
-    score_best,
-    score_pooled,
+    read_run,
 )
 from study.summarize import format_seeds, summarize
+
+RELEASED = ROOT / "tests" / "reference" / "released_confusions.json"
 
 
 def tabulate_choices(name):
@@ -47,68 +52,6 @@ def tabulate_choices(name):
     return f"**{EXPERIMENTS[name]}** ({seeds}; UF1 / UAR)\n\n{format_markdown(table)}"
 
 
-def tabulate_gain():
-    """What choosing the epoch is worth: UF1 of Full under each choice, and without one."""
-    rows = []
-    for name in EXPERIMENTS:
-        if find_runs(name):
-            uf1, seeds = {choice: compute_uf1(name, choice) for choice in (*CHOICES, "common")}, []
-            for folder in find_runs(name):
-                predicted, labels, subjects = read_epochs(folder)
-                seeds.append(
-                    [
-                        score_pooled(predicted, labels)[-10:].mean(),
-                        np.load(folder / "epochs.npz")["losses"][-1],
-                        *(
-                            score_best(half, labels, subjects)
-                            for half in np.array_split(predicted, 2)
-                        ),
-                    ]
-                )
-            late, loss, *halves = np.mean(seeds, axis=0)
-            rows.append(
-                {"": describe(name)}
-                | {f"`{choice}`": uf1[choice] for choice in CHOICES}
-                | {
-                    "`best` − `last`": uf1["best"] - uf1["last"],
-                    "`best`, halves": " / ".join(f"{half:.4f}" for half in halves),
-                    "last 10 epochs": late,
-                    "best common epoch": uf1["common"],
-                    "training loss": loss,
-                }
-            )
-    return format_markdown(pd.DataFrame(rows))
-
-
-def tabulate_epochs():
-    """UF1 of Full, `last` / `best`, had the training ended after so many epochs."""
-    columns = {}
-    for name in (
-        "STSTNet",
-        "STSTNet-control",
-        *(f"{size}{kind}" for size in SIZES for kind in ("", "-epochs200", "-control")),
-    ):
-        cells = {}
-        for folder in find_runs(name) if name in EXPERIMENTS else ():
-            predicted, labels, subjects = read_epochs(folder)
-            for epochs in (n for n in (10, 25, 50, 100, 200, 400, 800) if n <= len(predicted)):
-                cells.setdefault(epochs, []).append(
-                    [
-                        unweighted_scores(labels, predicted[epochs - 1])[0],
-                        score_best(predicted[:epochs], labels, subjects),
-                    ]
-                )
-        if cells:
-            columns[describe(name)] = pd.Series(
-                {
-                    epochs: " / ".join(f"{uf1:.4f}" for uf1 in np.mean(pairs, axis=0))
-                    for epochs, pairs in cells.items()
-                }
-            )
-    table = pd.DataFrame(columns).sort_index().fillna("–")
-    return format_markdown(table.rename_axis("epochs").reset_index())
-
-
 def tabulate_dims():
     """Full UF1 by dim, mean ± deviation over seeds, beside the paper's ablation."""
     rows = []
@@ -120,7 +63,7 @@ def tabulate_dims():
             )
         row = {"dim": dim, "parameters": f"{parameters:,}", "epochs (seeds)": "open"}
         if folders:
-            stored = [np.load(folder / "epochs.npz")["losses"] for folder in folders]
+            stored = [read_run(folder)["losses"] for folder in folders]
             row["epochs (seeds)"] = f"{len(stored[0])} ({len(stored)})"
             for choice in CHOICES:
                 uf1 = [compute_uf1(folder.name, choice) for folder in folders]
@@ -144,24 +87,96 @@ def tabulate_machines():
     """The support vector machines' UF1 / UAR in each database."""
     rows = []
     for name, meaning in SVMS.items():
-        for table in read_predictions(name, "last"):
+        for table in read_predictions(name, "last").values():
             scores = score_groups(table["database"], table["label"], table["prediction"])
             cells = {group: format_seeds([pair]) for group, pair in scores.items()}
             rows.append({"": meaning} | cells)
     return format_markdown(pd.DataFrame(rows))
 
 
-def tabulate_open(narrow):
+def score_classes(counts):
+    """F1 of each class, float [C], of confusion counts [C, C]."""
+    return 2 * np.diagonal(counts) / np.maximum(counts.sum(0) + counts.sum(1), 1)
+
+
+def read_released():
+    """{database: confusion counts [3, 3]} of the predictions that HTNet's authors released."""
+    tables = json.loads(RELEASED.read_text(encoding="utf-8"))
+    return {database: np.array(counts) for database, counts in tables.items()}
+
+
+def count_pooled(table):
+    """A table of predictions -> confusion counts [3, 3]."""
+    return count_confusions(table["label"].to_numpy(), table["prediction"].to_numpy())
+
+
+def tabulate_classes():
+    """F1 of each class in Full, the mean over seeds."""
+    rows = [{"": "released predictions (`best`)"} | name_classes(sum(read_released().values()))]
+    for name in ("HTNet", "HTNet-epochs200", README_HTNET, "STSTNet", "SVM-whole-pixels-14"):
+        for choice in CHOICES if name in EXPERIMENTS else ("last",):
+            if tables := read_predictions(name, choice).values():
+                f1 = np.mean([score_classes(count_pooled(table)) for table in tables], axis=0)
+                label = f"{describe(name)}, `{choice}`" if name in EXPERIMENTS else describe(name)
+                rows.append({"": label} | dict(zip(CLASSES, f1)))
+    return format_markdown(pd.DataFrame(rows))
+
+
+def name_classes(counts):
+    return dict(zip(CLASSES, score_classes(counts)))
+
+
+def tabulate_confusions(name):
+    """Confusion counts of each database beside the authors' released ones; the mean over seeds."""
+    released, rows = read_released(), []
+    ours = {choice: list(read_predictions(name, choice).values()) for choice in ("best", "average")}
+    masks = group_by_database(ours["best"][0]["database"])
+    for key, (group, mask) in zip(("smic", "casme2", "samm"), list(masks.items())[1:]):
+        counted = {"released": released[key]} | {
+            f"`{choice}`": np.mean([count_pooled(table[mask]) for table in tables], axis=0)
+            for choice, tables in ours.items()
+        }
+        for i, truth in enumerate(CLASSES):
+            cells = {
+                source: " / ".join(f"{count:.1f}".removesuffix(".0") for count in counts[i])
+                for source, counts in counted.items()
+            }
+            rows.append({"database": group, "truth": truth} | cells)
+    return format_markdown(pd.DataFrame(rows))
+
+
+def tabulate_published():
+    """What the papers and the authors' files say: UF1 / UAR."""
+    rows = [
+        {"method": model, "source": source}
+        | {group: " / ".join(f"{score:.4f}" for score in pair) for group, pair in scores.items()}
+        for model, sources in PUBLISHED.items()
+        for source, scores in sources.items()
+    ]
+    return format_markdown(pd.DataFrame(rows))
+
+
+def tabulate_plots():
+    """The paper's ablations, read off its plots."""
+    rows = [
+        {"ablation": name} | {str(key): f"{uf1:.3f}" for key, uf1 in plotted.items()}
+        for name, plotted in (("dim", PAPER_BY_DIM), ("heads", PAPER_BY_HEADS))
+    ]
+    tables = [format_markdown(pd.DataFrame([row])) for row in rows]
+    return "\n\n".join(tables)
+
+
+def tabulate_open(group):
     """The trainings of `trainings.py` that are not packed yet."""
     rows = {}
-    for name, _ in trainings.list_trainings(narrow):
+    for name, _ in trainings.list_trainings(group):
         if not find_runs(name):
             experiment, _, seed = name.partition("-seed")
             rows.setdefault(experiment, []).append(seed)
     return format_markdown(
         pd.DataFrame(
             [
-                {"open": f"`{name}`", "what": EXPERIMENTS[name], "seeds": ", ".join(seeds)}
+                {"open": f"`{name}`", "what": NAMES[name], "seeds": ", ".join(seeds)}
                 for name, seeds in rows.items()
             ],
             columns=["open", "what", "seeds"],
@@ -174,13 +189,23 @@ def make_tables():
     check_names()
     each = {name: tabulate_choices(name) for name in EXPERIMENTS if find_runs(name)}
     return each | {
+        "published": tabulate_published(),
+        "plots": tabulate_plots(),
         "scores": "\n\n".join(each.values()),
-        "choice": tabulate_gain(),
-        "epochs": tabulate_epochs(),
+        "choice": choice_tables.tabulate_gain(),
+        "best of k": choice_tables.tabulate_best_of(),
+        "headline": choice_tables.tabulate_headline(),
+        "rules": choice_tables.tabulate_rules(),
+        "others": choice_tables.tabulate_others(),
+        "withdrawn": choice_tables.tabulate_withdrawn(),
+        "longer": choice_tables.tabulate_longer(),
+        "nested": nested.tabulate(),
+        "epochs": choice_tables.tabulate_epochs(),
+        "classes": tabulate_classes(),
+        "confusions": tabulate_confusions(README_HTNET),
         "side by side": tabulate_methods(),
         "machines": tabulate_machines(),
         "by dim": tabulate_dims(),
         **{family: tabulate_pairs(pairs) for family, pairs in PAIRS.items()},
-        "open, narrow": tabulate_open(True),
-        "open": tabulate_open(False),
+        **{f"open, {group}": tabulate_open(group) for group in ("narrow", "wide", "full")},
     }

@@ -1,7 +1,8 @@
 """Every training of the study, the most important first.
 
     python -m study.trainings            at the paper's settings: needs a CUDA GPU
-    python -m study.trainings --narrow   narrow HTNets: two CPU cores, some fourteen hours
+    python -m study.trainings --wide     the paper's width in bf16: two CPU cores, days
+    python -m study.trainings --narrow   narrow HTNets: two CPU cores, some seventeen hours
     python -m study.trainings --open     leaves out what docs/results/ holds already
     python -m study.trainings --print    only prints the commands
 
@@ -22,27 +23,57 @@ from composite_dataset import INDEX_NAME
 
 ROOT = Path(__file__).parents[1]
 DATASETS, RELEASED = Path("datasets"), Path("results") / "datasets-released"
-NARROW = ["--dim", 64, "--epochs", 100, "--precision", "bf16", "--threads", 1]
+WIDE = ["--precision", "bf16", "--threads", 1]
+NARROW = ["--dim", 64, "--epochs", 100, *WIDE]
 # the paper's ablation without 256; ours without 64
-PAPER_DIMS, NARROW_DIMS = (
-    (56, 112, 196, 392, 512),
-    (16, 32),
-)
+PAPER_DIMS, NARROW_DIMS = (56, 112, 196, 392, 512), (16, 32)
 TWO = ["--num_hierarchies", 2, "--block_repeats", "2,10"]
+FOUR = ("left_eye", "right_eye", "left_lip", "right_lip")
+AREAS = {  # name: what it is, the constant AREAS
+    "eyes": ("the eyes alone", ",".join(FOUR[:2])),
+    "lips": ("the lips alone", ",".join(FOUR[2:])),
+    **{
+        f"no-{left_out.replace('_', '-')}": (
+            f"without the {left_out.replace('_', ' ')}",
+            ",".join(area for area in FOUR if area != left_out),
+        )
+        for left_out in FOUR
+    },
+    "nose": ("the nose as a fifth area", "all,nose"),
+    "whole": ("the whole map for the areas", "whole"),
+    "and-whole": ("the four areas and the whole map", "all,whole"),
+}
+REPEATS = ("2-2-2", "2-2-8", "2-2-20")
+HEADS = (1, 6)
+# of all sizes, 207 samples; and four of the smallest
+SIXTEEN = (
+    "s03,s20,s04,s08,sub17,sub12,sub26,sub19,011,006,014,026",
+    "s05,s19,sub13,012",
+)
 
 
-def list_trainings(narrow):
-    """[(run, its options)]; what else is the same for all is in `make_command`."""
-    size, options, same_size = ("-dim64", NARROW, 129) if narrow else ("", [], 516)
-    seeds, dims = (1, 2, 3), NARROW_DIMS if narrow else PAPER_DIMS
+def list_trainings(group="full"):
+    """[(run, its options)] of "full", "wide" or "narrow"; what else is the same for all is in
+    `make_command`.
+    """
+    return {"full": list_full, "wide": list_wide, "narrow": list_narrow}[group]()
 
-    def htnet(kind, *more, seed=1, size=size):
-        return f"HTNet{size}{kind}-seed{seed}", [*options, *more, "--seed", seed]
+
+def name_htnet(kind, *options, seed=1):
+    return f"HTNet{kind}-seed{seed}", [*options, "--seed", seed]
+
+
+def list_both(size, options, same_size):
+    """What is trained at either size: [(run, its options)]."""
+
+    def htnet(kind, *more, seed=1):
+        return name_htnet(f"{size}{kind}", *options, *more, seed=seed)
 
     def ststnet(kind="", *more, seed=1):
         return f"STSTNet{kind}-seed{seed}", ["--model", "STSTNet", *more, "--seed", seed]
 
-    runs = [
+    seeds = (1, 2, 3)
+    return [
         *(htnet("", seed=seed) for seed in seeds),
         *(htnet("-released", "--datasets", RELEASED, seed=seed) for seed in seeds),
         *(ststnet(seed=seed) for seed in seeds),
@@ -56,23 +87,54 @@ def list_trainings(narrow):
         ststnet("-control", "--shuffle_labels", True),
         htnet("-normalized", "--normalize", True),
         ststnet("-normalized", "--normalize", True),
-        *(htnet("", "--dim", dim, seed=seed, size=f"-dim{dim}") for dim in dims for seed in seeds),
     ]
-    if narrow:
-        runs += [
-            htnet("-float32", "--precision", "float32"),
-            htnet("-epochs200", "--epochs", 200),
-            htnet("-epochs200", "--epochs", 200, "--dim", 16, size="-dim16"),
-            htnet("-epochs100", "--dim", 56, size="-dim56"),
-        ]
-    return runs
 
 
-def make_command(run, options, narrow):
-    """The training's command line as a list of str; narrow HTNets take two processes."""
+def list_full():
+    dims = [(dim, seed) for dim in PAPER_DIMS for seed in (1, 2, 3)]
+    return [
+        *list_both("", [], 516),
+        *(name_htnet(f"-dim{dim}", "--dim", dim, seed=seed) for dim, seed in dims),
+    ]
+
+
+def list_wide():
+    released = ("--datasets", RELEASED)
+    return [
+        name_htnet("-epochs200", "--epochs", 200, *WIDE),
+        name_htnet("-epochs800", "--epochs", 800, *WIDE, "--subjects", ",".join(SIXTEEN)),
+        name_htnet("-dim56-epochs800", "--epochs", 800, *WIDE, "--dim", 56),
+        name_htnet("-epochs200", "--epochs", 200, *WIDE, seed=2),
+        name_htnet("-epochs200-released", "--epochs", 200, *WIDE, *released),
+    ]
+
+
+def list_narrow():
+    def htnet(kind, *options, seed=1):
+        return name_htnet(kind, *NARROW, *options, seed=seed)
+
+    dims = [(dim, seed) for dim in NARROW_DIMS for seed in (1, 2, 3)]
+    return [
+        *list_both("-dim64", NARROW, 129),
+        *(htnet(f"-dim{dim}", "--dim", dim, seed=seed) for dim, seed in dims),
+        htnet("-dim64-float32", "--precision", "float32"),
+        htnet("-dim64-epochs200", "--epochs", 200),
+        htnet("-dim16-epochs200", "--epochs", 200, "--dim", 16),
+        htnet("-dim56-epochs100", "--dim", 56),
+        *(htnet(f"-dim64-areas-{name}", "--areas", areas) for name, (_, areas) in AREAS.items()),
+        *(
+            htnet(f"-dim64-repeats{repeats}", "--block_repeats", repeats.replace("-", ","))
+            for repeats in REPEATS
+        ),
+        *(htnet(f"-dim64-heads{heads}", "--heads", heads) for heads in HEADS),
+    ]
+
+
+def make_command(run, options, group):
+    """The training's command line as a list of str; HTNets on CPU cores take two processes."""
     launch = (
         ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--"]
-        if narrow and run[0] == "H"
+        if group != "full" and run[0] == "H"
         else []
     )
     once = dict(zip(options[::2], options[1::2]))  # of an option given twice the later counts
@@ -106,13 +168,16 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--narrow", action="store_true")
+    groups = parser.add_mutually_exclusive_group()
+    for group in ("narrow", "wide"):
+        groups.add_argument(f"--{group}", action="store_const", const=group, dest="group")
     parser.add_argument("--open", action="store_true")
     parser.add_argument("--print", action="store_true")
+    parser.set_defaults(group="full")
     arguments = parser.parse_args()
     commands = [
-        make_command(run, options, arguments.narrow)
-        for run, options in list_trainings(arguments.narrow)
+        make_command(run, options, arguments.group)
+        for run, options in list_trainings(arguments.group)
         if not (arguments.open and (ROOT / "docs" / "results" / run).exists())
     ]
     if arguments.print:
@@ -120,14 +185,14 @@ def main():
             link_released_centres()
         print("\n".join(map(shlex.join, commands)))
         return
-    if not (arguments.narrow or torch.cuda.is_available()):
+    if arguments.group == "full" and not torch.cuda.is_available():
         parser.error(
-            "there is no CUDA GPU, without which an HTNet takes days: give --narrow for narrow "
-            "ones, or --print to see the commands."
+            "there is no CUDA GPU, without which 800 epochs of an HTNet take days: give --narrow "
+            "or --wide for what CPU cores can do, or --print to see the commands."
         )
     if not (ROOT / DATASETS / INDEX_NAME).exists():
         parser.error(
-            f"{DATASETS} holds no composite: put the databases there first (README, Data)."
+            f"{DATASETS} holds no composite: put the databases there first (docs/data.md)."
         )
     link_released_centres()
     failed = []

@@ -1,4 +1,4 @@
-"""Metrics on known predictions, and the three epoch choices against a plain count."""
+"""Metrics on known predictions, and the epoch choices against a plain count."""
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ from sklearn.metrics import f1_score, recall_score
 
 from composite_dataset import Composite
 from evaluation import (
+    average_probabilities,
     bootstrap_scores,
     choose_epochs,
     choose_predictions,
@@ -48,7 +49,7 @@ def test_every_class_counts():
 @st.composite
 def runs(draw):
     epochs, samples, people = (
-        draw(st.integers(1, 6)),
+        draw(st.integers(1, 25)),
         draw(st.integers(1, 12)),
         draw(st.integers(1, 4)),
     )
@@ -98,6 +99,11 @@ def test_epoch_choices_against_a_plain_count(run):
                 if np.isclose(score, max(scores), atol=1e-12)
             )
             assert (chosen[own] == latest).all()
+    average, none = choose_predictions(*run, "average")
+    assert none is None
+    for i, row in enumerate(logits[-max(1, len(logits) // 10) :].transpose(1, 0, 2)):
+        shares = [np.exp(epoch) / np.exp(epoch).sum() for epoch in row]
+        assert average[i] == np.argmax(sum(shares))
     predicted, epochs = choose_predictions(*run, "best")
     assert all(predicted[i] == predictions[epochs[i], i] for i in range(len(labels)))
 
@@ -124,14 +130,28 @@ def test_best_flatters_chance():
         choice: unweighted_scores(labels, choose_predictions(logits, labels, subjects, choice)[0])[
             0
         ]
-        for choice in ("last", "others", "best")
+        for choice in ("last", "average", "others", "best")
     }
-    assert scores["best"] > 0.7 and scores["last"] < 0.45 and scores["others"] < 0.45
+    honest = [scores[choice] for choice in ("last", "average", "others")]
+    assert scores["best"] > 0.7 and max(honest) < 0.45
 
 
 def test_unknown_choice():
-    with pytest.raises(ValueError, match="last, others, best"):
+    with pytest.raises(ValueError, match="last, best, others"):
         choose_epochs(np.zeros((1, 1, 3)), [0], ["a"], "first")
+    with pytest.raises(ValueError, match="several epochs.*use choose_predictions"):
+        choose_epochs(np.zeros((1, 1, 3)), [0], ["a"], "average")
+
+
+def test_average_is_of_probabilities_over_the_last_tenth():
+    """Of 20 epochs the last two count, of 19 the last one."""
+    logits = np.zeros((20, 1, 2))
+    logits[:18, 0, 0] = 50
+    logits[18, 0], logits[19, 0] = [4, 0], [0, 3.9]
+    expected = (1 / (1 + np.exp(-4)) + 1 / (1 + np.exp(3.9))) / 2
+    assert average_probabilities(logits)[0] == pytest.approx([expected, 1 - expected])
+    assert average_probabilities(logits[:19])[0].argmax() == 0  # of 19 the last one
+    assert average_probabilities(logits.astype(np.float16)).dtype == np.float64
 
 
 def test_bootstrap_holds_the_score_and_is_wider_for_subjects_that_differ():
@@ -168,6 +188,7 @@ def test_report_of_one_database_has_no_full_row(tmp_path):
     text = write_report(
         tmp_path, composite, logits, np.ones((2, 2)), published={}, heading="run", description=""
     )
+    assert "others" not in text and "- `average`: " in text
     assert "CASME III" in text and "Full" not in text
     assert "| last | CASME III | 2 | 2 | 0.6667 |" in text
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -178,4 +199,4 @@ def test_report_of_one_database_has_no_full_row(tmp_path):
     ]
     assert (tmp_path / "predictions.csv").read_text().splitlines()[
         1
-    ] == "spNO.1_a,casme3,spNO.1,0,0,2,0,2,0,2"
+    ] == "spNO.1_a,casme3,spNO.1,0,0,2,0,0,2"

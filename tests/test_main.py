@@ -37,7 +37,7 @@ def test_train_then_evaluate(tiny, command, model):
     assert {path.name for path in results.iterdir()} == expected | (
         {"facial_areas.png"} if model == "HTNet" else set()
     )
-    for choice in ("last", "others", "best"):
+    for choice in ("last", "average", "best"):
         assert set(rows(output, choice)) == {"Full", "SMIC", "CASME II", "SAMM"}
         assert f"- `{choice}`: " in (results / "report.md").read_text()
     assert output.count("Subject ") == 6 and "6 subjects so far" in output

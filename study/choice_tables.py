@@ -1,0 +1,220 @@
+"""Tables about the choice of the epoch: what it is worth, and why that is chance."""
+
+import numpy as np
+import pandas as pd
+
+from evaluation import CHOICES, choose_epochs, unweighted_scores
+from report import PUBLISHED, format_markdown
+from study.choices import choose_best, compare_others, compute_uf1, score_chosen, score_epochs
+from study.comparisons import count_by_subject
+from study.experiments import EXPERIMENTS, SIZES, describe, find_runs, read_run, read_runs
+from study.paired import estimate_interval, resample
+
+# Fixed before the runs of the paper's width were finished and read.
+REFUTED_BELOW, GAP_ABOVE, ACROSS_WITHIN = 0.80, 0.05, 0.03
+JUDGED = (
+    "HTNet",
+    "HTNet-epochs200",
+    "HTNet-dim56",
+    "HTNet-dim56-epochs800",
+    "HTNet-dim64",
+    "HTNet-dim64-released",
+    "HTNet-dim32",
+    "HTNet-dim16",
+)
+
+
+def list_run():
+    return [name for name in EXPERIMENTS if find_runs(name)]
+
+
+def tabulate_gain():
+    """What choosing the epoch is worth: UF1 of Full under each choice, and under blind ones."""
+    rows = []
+    for name in list_run():
+        across, halves, runs = compute_uf1(name, "across"), [], read_runs(name)
+        for run in runs:
+            epochs = np.array_split(np.arange(len(run["predicted"])), 2)
+            halves.append([score_chosen(run, choose_best(run, half)) for half in epochs])
+        rows.append(
+            {"": describe(name)}
+            | {f"`{choice}`": compute_uf1(name, choice) for choice in CHOICES}
+            | {
+                "`best` − `last`": compute_uf1(name, "best") - compute_uf1(name, "last"),
+                "mean late epoch": compute_uf1(name, "late"),
+                "`best` across seeds": "–" if across is None else across,
+                "split subjects": compute_uf1(name, "split"),
+                "best common epoch": compute_uf1(name, "common"),
+                "`best`, halves": " / ".join(f"{half:.4f}" for half in np.mean(halves, axis=0)),
+                "training loss": float(np.mean([run["losses"][-1] for run in runs])),
+            }
+        )
+    return format_markdown(pd.DataFrame(rows))
+
+
+def tabulate_epochs():
+    """UF1 of Full, `last` / `best`, had the training ended after so many epochs."""
+    columns = {}
+    sizes = (f"{size}{kind}" for size in SIZES for kind in ("", "-epochs200", "-control"))
+    for name in ("STSTNet", "STSTNet-control", *sizes):
+        cells = {}
+        for run in read_runs(name) if name in EXPERIMENTS and find_runs(name) else ():
+            last = score_epochs(run)
+            for epochs in (n for n in (10, 25, 50, 100, 200, 400, 800) if n <= len(last)):
+                best = score_chosen(run, choose_best(run, np.arange(epochs)))
+                cells.setdefault(epochs, []).append([last[epochs - 1], best])
+        if cells:
+            columns[describe(name)] = pd.Series(
+                {
+                    epochs: " / ".join(f"{uf1:.4f}" for uf1 in np.mean(pairs, axis=0))
+                    for epochs, pairs in cells.items()
+                }
+            )
+    table = pd.DataFrame(columns).sort_index().fillna("–")
+    return format_markdown(table.rename_axis("epochs").reset_index())
+
+
+def tabulate_best_of():
+    """UF1 of `best` among k random late epochs."""
+    rows = [
+        {"": describe(name)}
+        | {f"k = {k}": compute_uf1(name, f"best of {k}") for k in (1, 5, 10, 50)}
+        | {"all epochs": compute_uf1(name, "best")}
+        for name in ("STSTNet", "HTNet-dim16", "HTNet-dim32", *SIZES)
+        if find_runs(name)
+    ]
+    return format_markdown(pd.DataFrame(rows))
+
+
+def tabulate_headline():
+    """HTNet's lead over STSTNet, counted as the papers do, taken apart."""
+    papers = [PUBLISHED[model]["paper"]["Full"][0] for model in ("HTNet", "STSTNet")]
+    rows, other = [], compute_uf1("STSTNet", "last")
+    rows.append({"": "as published", "HTNet": papers[0], "STSTNet": papers[1]})
+    for name in SIZES:
+        if find_runs(name):
+            best, last = compute_uf1(name, "best"), compute_uf1(name, "last")
+            rows.append(
+                {
+                    "": describe(name),
+                    "HTNet": best,
+                    "STSTNet": other,
+                    "of this, the epoch chosen on the test subject": f"{best - last:+.4f}",
+                    "of this, the networks": f"{last - other:+.4f}",
+                }
+            )
+    table = pd.DataFrame(rows).fillna("–")
+    table.insert(3, "lead", [f"{row['HTNet'] - row['STSTNet']:+.4f}" for row in rows])
+    return format_markdown(table.rename(columns={"HTNet": "HTNet, `best`", "STSTNet": "STSTNet"}))
+
+
+def tabulate_rules():
+    """The rules fixed in advance, applied to what has been run."""
+    rows = []
+    for name in JUDGED:
+        if not find_runs(name):
+            rows.append({"": EXPERIMENTS[name], "0.86 is": "open", "the explanation": "open"})
+            continue
+        last, best = (
+            np.stack(list(count_by_subject(name, choice)[0].values()))
+            for choice in ("last", "best")
+        )
+        high = estimate_interval(resample(last)[0])[1]
+        low = estimate_interval(resample(best)[0] - resample(last)[0])[0]
+        refuted = high < REFUTED_BELOW and low > GAP_ABOVE
+        across, late = compute_uf1(name, "across"), compute_uf1(name, "late")
+        row = {
+            "": describe(name),
+            "`last`, upper bound": f"{high:.3f}",
+            "`best` − `last`, lower bound": f"{low:.3f}",
+            "0.86 is": "refuted" if refuted else "not refuted",
+            "the explanation": "open (one seed)",
+        }
+        if across is not None:
+            row["across − late"] = f"{across - late:+.4f}"
+            row["the explanation"] = (
+                "stands" if abs(across - late) <= ACROSS_WITHIN else "does not stand"
+            )
+        rows.append(row)
+    columns = [
+        "",
+        "`last`, upper bound",
+        "`best` − `last`, lower bound",
+        "0.86 is",
+        "across − late",
+        "the explanation",
+    ]
+    return format_markdown(pd.DataFrame(rows, columns=columns).fillna("–"))
+
+
+def tabulate_others():
+    """Why `others` is no basis for inference: its epochs, beside all late common ones."""
+    rows = []
+    for name in list_run():
+        for folder in find_runs(name):
+            run = read_run(folder)
+            one_hot = np.eye(3)[run["predicted"]]
+            epochs = choose_epochs(one_hot, run["labels"], run["subjects"], "others")
+            late = score_epochs(run)[len(one_hot) // 2 :]
+            uf1 = score_chosen(run, epochs)
+            rows.append(
+                {
+                    "run": folder.name,
+                    "`others`": uf1,
+                    "different epochs": len(set(epochs)),
+                    "lowest late epoch": late.min(),
+                    "highest late epoch": late.max(),
+                    "": "below all of them" if uf1 < late.min() else "",
+                }
+            )
+    return format_markdown(pd.DataFrame(rows))
+
+
+def tabulate_withdrawn():
+    """What had been said from `others`, with the choice repeated inside the bootstrap."""
+    rows = []
+    for one, other in (
+        ("HTNet-dim64-released", "HTNet-dim64"),
+        ("HTNet-dim64-float32-seed1", "HTNet-dim64-seed1"),
+    ):
+        if find_runs(one) and find_runs(other):
+            difference, (low, high) = compare_others(read_runs(one), read_runs(other))
+            rows.append(
+                {
+                    "": f"{describe(one)} − {describe(other)}",
+                    "`others`": f"{difference:+.4f}",
+                    "95 %": f"{low:+.3f} to {high:+.3f}",
+                }
+            )
+    return format_markdown(pd.DataFrame(rows))
+
+
+def tabulate_longer(part="HTNet-epochs800", whole="HTNet-epochs200"):
+    """Some subjects trained longer: their UF1, and Full with them swapped into the shorter run."""
+    if not find_runs(part) or not find_runs(whole):
+        return "Not run yet."
+    longer, shorter = read_run(find_runs(part)[0]), read_run(find_runs(whole)[0])
+    place = np.isin(shorter["names"], longer["names"])
+    rows = []
+    for choice in ("last", "best"):
+        predicted = []
+        for run in (longer, shorter):
+            chosen = choose_best(run) if choice == "best" else np.full(len(run["labels"]), -1)
+            predicted.append(run["predicted"][chosen, np.arange(len(chosen))])
+        swapped = predicted[1].copy()
+        swapped[place] = predicted[0]
+        labels, whose = shorter["labels"], f"these {len(set(longer['subjects']))} subjects"
+        rows.append(
+            {
+                "epoch choice": choice,
+                f"{whose}, {len(longer['predicted'])} epochs": (
+                    unweighted_scores(longer["labels"], predicted[0])[0]
+                ),
+                f"{whose}, {len(shorter['predicted'])} epochs": (
+                    unweighted_scores(labels[place], predicted[1][place])[0]
+                ),
+                "Full": unweighted_scores(labels, predicted[1])[0],
+                "Full, these swapped in": unweighted_scores(labels, swapped)[0],
+            }
+        )
+    return format_markdown(pd.DataFrame(rows))
