@@ -33,7 +33,7 @@ import report
 from augmentation import augment, rise_and_fall
 from htnet import HTNet
 from inputs import list_layout, parse_areas
-from run import prepare
+from run import adopt_settings, prepare
 from ststnet import STSTNet
 from support.devices import describe_machine, explain_failure, set_precision
 from support.exits import explain_errors
@@ -41,14 +41,15 @@ from support.files import BadInput
 from support.ranks import count_ranks, go_first, is_first, join_ranks, rank, say, wait_for_all
 from support.run_folder import RunFolder, release_locks
 from support.settings import read_settings
-from support.weights_files import find_weights, load_weights
+from support.weights_files import find_weights
 
 # fmt: off
 # what to run
 MODEL = "HTNet"            # "HTNet" or "STSTNet"
 RECIPE = "paper"           # "paper", or "honest": see PRESETS
 RUN = ""                   # names results/<run>/ and weights/<run>/; empty: the model's name
-SUBJECTS = ""              # held-out subjects, e.g. "sub01,s03"; empty: all
+SUBJECTS = ""              # held-out subjects, e.g. "sub01,s03"; empty: each; "all": trains on all
+FOLDS = 0                  # 0: leave one subject out; 10: so many groups of subjects
 SEED = 1                   # each fold's seed is made of this and the subject's name
 # where it computes
 DEVICE = "auto"            # "auto" (CUDA where there is a GPU), "cpu", "cuda" or e.g. "cuda:1"
@@ -213,20 +214,22 @@ def evaluate(settings):
         return  # minutes of reading: not worth sharing
     shipped = Path(settings.WEIGHTS, "pretrained", settings.MODEL)
     weights = find_weights(RunFolder(settings), shipped)
-    if weights == shipped:  # their scores are no result of this run
+    if shipped in (weights.path, weights.path.parent):  # their scores are no result of this run
         settings = settings._replace(RUN=f"pretrained-{settings.MODEL}")
-    print(f"Evaluating the weights in {weights}.")
+    print(f"Evaluating the weights in {weights.path}.")
+    settings = adopt_settings(settings, weights)
     run = prepare(settings, build_model, weights)
     with torch.device("meta"):  # no time for initial weights that are overwritten
         model = build_model(settings, len(run.composite.classes))
     model = model.to_empty(device=run.device)
-    predicted, record = np.full(len(run.composite.names), -1), run.weights_record
+    predicted = np.full(len(run.composite.names), -1)
     for fold in tqdm(run.held_out, unit="fold", disable=None, leave=False):
-        path = weights / f"{fold.name}.pth"
-        record = load_weights(model, path, fold.name, record)
+        weights.load(model, fold.name)
         logits = loso.predict(model, run.inputs[fold.test].to(run.device), settings.PRECISION)
         if not logits.isfinite().all():
-            raise BadInput(f"{path} gives logits that are not finite: train it anew.")
+            raise BadInput(
+                f"{weights.path}: the logits of {fold.name} are not finite; train it anew."
+            )
         predicted[fold.test] = logits.argmax(1).cpu().numpy()
         tqdm.write(
             f"{fold.name}: predicted {report.join_numbers(predicted[fold.test])}   truth "
