@@ -42,6 +42,7 @@ from support.ranks import count_ranks, go_first, is_first, join_ranks, rank, say
 from support.run_folder import RunFolder, release_locks
 from support.settings import read_settings
 from support.weights_files import find_weights
+from teacher import teach
 
 # fmt: off
 # what to run
@@ -71,6 +72,7 @@ NORMALIZE = False          # True: subtracts a flow map's median, divides by its
 SHUFFLE_LABELS = False     # True: a control that trains on permuted labels
 # training (the honest recipe; neither in the paper nor in the released code)
 AUGMENT = False            # True: mirrored, moved, amplified views, see augmentation.py
+TEACHER = False            # True: a support vector machine labels mixtures, see teacher.py
 CLASS_WEIGHTS = False      # True: every class counts the same in the loss
 LABEL_SMOOTHING = 0.0      # the loss's
 WEIGHT_DECAY = 0.0         # on matrices; above 0 AdamW trains
@@ -96,15 +98,13 @@ PRESETS = {  # (the constant as shipped, what the preset makes of it); an edited
         "NORMALIZE": (False, True),
         "SHUFFLE": (False, True),
         "AUGMENT": (False, True),
-        "CLASS_WEIGHTS": (False, True),
-        "LABEL_SMOOTHING": (0.0, 0.1),
+        "TEACHER": (False, True),
         "WEIGHT_DECAY": (0.0, 0.05),
         "SCHEDULE": ("constant", "cosine"),
         "LEARNING_RATE": (5e-5, 1e-3),
         "BATCH_SIZE": (256, 128),
-        "EPOCHS": (800, 30),
+        "EPOCHS": (800, 12),
         "KEEP": ("best", "last"),
-        "AREAS": ("all", "all,whole"),
         "DIM": (256, 16),
         "BLOCK_REPEATS": ((2, 2, 10), (2, 2, 2)),
     },
@@ -178,15 +178,20 @@ def train_and_save(run, fold, model, progress):
 
     if run.device.type == "cuda":
         torch.cuda.manual_seed(loso.derive_seed(settings.SEED, fold.name))  # dropout's
-    order, views = (
-        torch.Generator().manual_seed(loso.derive_seed(settings.SEED, f"{fold.name}'s {what}"))
-        for what in ("order", "views")
-    )
+    seeds = [
+        loso.derive_seed(settings.SEED, f"{fold.name}'s {what}")
+        for what in ("order", "views", "mixtures")
+    ]
+    order, views = (torch.Generator().manual_seed(seed) for seed in seeds[:2])
+    inputs, labels = run.train_inputs[fold.train], run.labels[fold.train]
+    if settings.TEACHER:
+        seen, classes = run.teacher_inputs[fold.train], len(run.composite.classes)
+        inputs, labels = teach(seen, inputs, labels, classes, seeds[2])
     truth = torch.from_numpy(run.composite.labels)
     result = loso.train_fold(
         model.to(run.device),
-        run.train_inputs[fold.train],
-        run.labels[fold.train],
+        inputs,
+        labels,
         run.inputs[fold.test],
         truth[fold.test],
         epochs=settings.EPOCHS,

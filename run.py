@@ -57,6 +57,7 @@ class Run:
     composite: Composite
     inputs: torch.Tensor  # float32 [N, C, 28, 28], or with AUGMENT [N, 2, C, 28, 28]: `predict`
     train_inputs: torch.Tensor  # the same, or with AUGMENT [N, C, S, S], larger by the padding
+    teacher_inputs: torch.Tensor | None  # with TEACHER: mosaics and whole maps, padded
     layout: tuple  # of the channels: `inputs.list_layout`
     labels: torch.Tensor  # int [N], as training sees them
     folds: list  # a loso.Fold for each subject, or group of them
@@ -120,7 +121,7 @@ def prepare(settings, build_model, weights=None):
     if own_areas.exists() and not areas.exists():
         areas = own_areas
     names = parse_areas(settings.AREAS) if settings.MODEL == "HTNet" else ("whole",)
-    if names != ("whole",):
+    if names != ("whole",) or settings.TEACHER:
         centres, found = find_centres(composite, areas, say)
     record["data"] = hash_data(composite, centres)
     folder.record = record
@@ -140,11 +141,16 @@ def prepare(settings, build_model, weights=None):
     if settings.AUGMENT:
         inputs = torch.stack([inputs, mirror(inputs, layout)], dim=1)
         train_inputs = make_inputs(composite.flows, centres, names, settings.NORMALIZE, PADDING)
+    teacher_inputs = None
+    if settings.TEACHER:
+        both = parse_areas("all,whole")
+        teacher_inputs = make_inputs(composite.flows, centres, both, True, PADDING)
     return Run(
         settings=settings,
         composite=composite,
         inputs=inputs,
         train_inputs=train_inputs,
+        teacher_inputs=teacher_inputs,
         layout=layout,
         labels=torch.from_numpy(labels),
         folds=folds,

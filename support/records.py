@@ -17,6 +17,7 @@ ADDED_LATER = {
     "FOLDS": 0,
     "AREAS": "all",
     "AUGMENT": False,
+    "TEACHER": False,
     "CLASS_WEIGHTS": False,
     "LABEL_SMOOTHING": 0.0,
     "WEIGHT_DECAY": 0.0,

@@ -229,7 +229,7 @@ def check_settings(settings):
         wanted = "whole numbers, one per hierarchy, each" if is_list else "a whole number"
         valid = are_whole(value if is_list else (value,), least, most)
         require(name, valid, f"{wanted} from {least} to {most}")
-    switches = ("SHUFFLE", "NORMALIZE", "SHUFFLE_LABELS", "AUGMENT", "CLASS_WEIGHTS")
+    switches = ("SHUFFLE", "NORMALIZE", "SHUFFLE_LABELS", "AUGMENT", "TEACHER", "CLASS_WEIGHTS")
     for name in (*switches, "CUDA_GRAPHS"):
         require(name, type(getattr(settings, name)) is bool, "True or False")
     rate = settings.LEARNING_RATE
@@ -238,6 +238,8 @@ def check_settings(settings):
     for name in ("LABEL_SMOOTHING", "WEIGHT_DECAY"):
         value = getattr(settings, name)
         require(name, type(value) in (int, float) and 0 <= value < 1, "a number from 0 up to 1")
+    balanced = settings.TEACHER and settings.CLASS_WEIGHTS
+    require("CLASS_WEIGHTS", not balanced, "False with TEACHER, which balances the classes itself")
     views = settings.AUGMENT
     require("NORMALIZE", settings.NORMALIZE or not views, "True where AUGMENT is")
     recordable = not (views or settings.SCHEDULE == "cosine")
