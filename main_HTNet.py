@@ -232,9 +232,8 @@ def evaluate(settings):
         weights.load(model, fold.name)
         logits = loso.predict(model, run.inputs[fold.test].to(run.device), settings.PRECISION)
         if not logits.isfinite().all():
-            raise BadInput(
-                f"{weights.path}: the logits of {fold.name} are not finite; train it anew."
-            )
+            where = weights.locate(fold.name)
+            raise BadInput(f"{where} gives logits that are not finite: train it anew.")
         predicted[fold.test] = logits.argmax(1).cpu().numpy()
         tqdm.write(
             f"{fold.name}: predicted {report.join_numbers(predicted[fold.test])}   truth "

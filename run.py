@@ -280,7 +280,7 @@ def check_weights(weights, settings, names):
     kept = weights.list_held_out()
     if missing := [name for name in names if name not in kept]:
         raise BadInput(
-            f"{folder} has no weights of '{missing[0]}' ({len(missing)} of {len(names)} are "
-            "missing): train with --train True; or name those that have weights in SUBJECTS, "
+            f"{weights.locate(missing[0])} is missing ({len(missing)} of {len(names)} folds lack "
+            "weights): train with --train True; or name those that have weights in SUBJECTS, "
             f"{','.join(kept[:5])}...; or give a RUN that has none, for the weights that ship."
         )

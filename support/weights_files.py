@@ -51,13 +51,16 @@ class Weights:
         """The names of the folds whose weights are there."""
         return sorted(self.states or (path.stem for path in self.path.glob("[!.]*.pth")))
 
+    def locate(self, name):
+        """Where the weights of the fold `name` lie, in words."""
+        return f"'{name}' in {self.path}" if self.states else f"{self.path / name}.pth"
+
     def load(self, model, name):
         """Loads the weights of the fold `name` into `model`; raises BadInput."""
         if self.states:
-            load_state(model, self.states[name], self.path)
+            load_state(model, self.states[name], self.locate(name))
         else:
-            path = self.path / f"{name}.pth"
-            self.record = load_weights(model, path, name, self.record)
+            self.record = load_weights(model, self.path / f"{name}.pth", name, self.record)
 
 
 def find_weights(run_folder, pretrained):

@@ -209,13 +209,13 @@ def test_sizes_as_people_read_them():
 def test_what_is_not_finite_names_subject_and_epoch(tiny, command, monkeypatch, what):
     calls, predict, entropy = [], loso.predict, loso.F.cross_entropy
 
-    def spoil(function, *arguments):
+    def spoil(function, *arguments, **options):
         calls.append(1)  # 2 batches an epoch, one prediction
         late = len(calls) > (3 if what == "loss" else 1)
-        return function(*arguments) * (float("nan") if late else 1)
+        return function(*arguments, **options) * (float("nan") if late else 1)
 
     if what == "loss":
-        monkeypatch.setattr(loso.F, "cross_entropy", lambda *a: spoil(entropy, *a))
+        monkeypatch.setattr(loso.F, "cross_entropy", lambda *a, **o: spoil(entropy, *a, **o))
     else:
         monkeypatch.setattr(loso, "predict", lambda *a: spoil(predict, *a))
     status, _, error = command("--train", "True", *SMALL)

@@ -308,7 +308,9 @@ def test_normalized_maps(tiny, command):
     status, output, _ = command("--train", "True", *arguments)
     assert status == 0 and "NORMALIZE True" in output
     assert rows(command("--train", "False", *arguments)[1], "best epoch") == rows(output, "best")
-    status, _, error = command("--train", "False", "--run", "normal", *SMALL)
+    adopted = command("--train", "False", "--run", "normal")[1]  # as settings.json says
+    assert "DIM 8" in adopted and rows(adopted, "best epoch") == rows(output, "best")
+    status, _, error = command("--train", "False", "--run", "normal", "--normalize", "False")
     assert (
         status == 2
         and "NORMALIZE is False here, True there" in error

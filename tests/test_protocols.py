@@ -9,6 +9,7 @@ import torch
 from conftest import SMALL, rows
 
 import loso
+import teacher
 from composite_dataset import load_composite
 from evaluation import choose_epochs
 
@@ -73,7 +74,8 @@ def test_all_subjects_train_one_network_for_other_peoples_clips(tiny, command):
     assert status == 2 and error.count("\n") == 1
 
 
-def test_the_honest_recipe_is_a_preset_that_any_constant_outdoes(tiny, command):
+def test_the_honest_recipe_is_a_preset_that_any_constant_outdoes(tiny, command, monkeypatch):
+    monkeypatch.setattr(teacher, "MIXTURES", 40)
     arguments = ["--recipe", "honest", "--epochs", "2", "--keep", "none"]
     status, output, _ = command("--train", "True", *arguments, "--label_smoothing", "0.3")
     assert status == 0 and "Preset honest: " in output
