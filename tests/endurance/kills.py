@@ -1,0 +1,122 @@
+"""SIGKILL while weights of half a gigabyte are written, and at each system call of the report."""
+
+import random
+import re
+import shutil
+import subprocess
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+
+from loso import FoldResult
+from support.run_folder import ADDED_LATER, RunFolder
+from tests.endurance.common import (
+    FORK,
+    TRAIN,
+    check_end,
+    finish,
+    make_place,
+    read_tree,
+    run_command,
+)
+
+PARAMETERS = 139_582_982  # HTNet at the paper's width: 558 MB
+# Those that change a file: between two of them a kill finds the same disk.
+CALLS = "write,pwrite64,writev,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,ftruncate"
+CALLS += ",fsync,fdatasync,chmod,fchmod"
+SAMPLES = np.array(["sub01_a", "sub01_b"]), np.array([0, 1])
+
+
+def _save(run, result):
+    run.save_fold("sub01", result, *SAMPLES, 1.0, "trial")
+
+
+def _find_fault(run, result):
+    """What is wrong with the files of a fold that may have been interrupted, or None."""
+    weights, fold = run.weights_path("sub01"), run.fold_path("sub01")
+    try:
+        if weights.exists():
+            state = torch.load(weights, map_location="cpu", weights_only=True, mmap=True)
+            if not torch.equal(state["weight"], result.state["weight"]):
+                return "other weights under the final name"
+        if fold.exists():
+            run.load_fold("sub01", *SAMPLES, 2, 3)
+            return None if weights.exists() else "a finished fold without its weights"
+    except Exception as error:  # half a file can make any
+        return f"half a file under the final name ({error})"
+    return None
+
+
+def try_big_weights(folder, count, parameters=PARAMETERS):
+    """A fold's weights of 558 MB are written and the process killed, at any moment of it."""
+    settings = SimpleNamespace(RESULTS=folder, WEIGHTS=folder / "w", RUN="trial", KEEP="best")
+    run, choose = RunFolder(settings), random.Random(1)
+    run.record = {"settings": ADDED_LATER | {"MODEL": "HTNet"}, "data": "trial"}
+    state = {"weight": torch.arange(parameters, dtype=torch.float32)}
+    result = FoldResult(torch.zeros(2, 2, 3), torch.zeros(2), 1, state)
+    seconds = None
+    for _ in range(count + 1):  # the first, whole, tells how long it takes
+        for path in (run.results, run.weights):
+            shutil.rmtree(path, ignore_errors=True)
+        run.claim(run.record, overwrite=False)
+        process = FORK.Process(target=_save, args=(run, result))
+        process.start()
+        begun = time.perf_counter()
+        if seconds is not None:
+            process.join(choose.uniform(0, seconds))
+            process.kill()
+        process.join()
+        seconds = seconds or time.perf_counter() - begun
+        fault = _find_fault(run, result)
+        again = FORK.Process(target=_save, args=(run, result))
+        again.start()
+        again.join()
+        if again.exitcode or not run.fold_path("sub01").exists():
+            fault = fault or "the second writing failed"
+        yield fault or _find_fault(run, result)
+
+
+def _report_when_told(place, receiver):
+    receiver.recv()
+    run_command(place, TRAIN)
+
+
+def _trace(place, options, log):
+    """The report alone, in a process that strace follows -> its exit status (negative: a signal)"""
+    receiver, sender = FORK.Pipe(duplex=False)
+    process = FORK.Process(target=_report_when_told, args=(place, receiver))
+    process.start()
+    tracer = subprocess.Popen(
+        ["strace", "-f", "-p", str(process.pid), "-o", str(log), *options],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    tracer.stderr.readline()  # "attached"
+    sender.send("go")
+    process.join()
+    tracer.communicate()
+    return process.exitcode
+
+
+def try_report_kills(folder, count):
+    """All folds are finished; the report is killed at its n-th system call that changes a file."""
+    if not shutil.which("strace"):
+        raise FileNotFoundError("strace is not installed")
+    place, log = make_place(folder), folder / "calls.txt"
+    finish(place, TRAIN)
+    expected = read_tree(place / "results/trial")
+    shutil.copytree(place, folder / "finished")
+    _trace(place, ["-e", f"trace={CALLS}"], log)
+    calls = len(re.findall(r"^\d+ +\w+\(", log.read_text(errors="replace"), re.MULTILINE))
+    step = max(1, calls / count)
+    for number in (1 + int(i * step) for i in range(min(count, calls))):
+        shutil.rmtree(place)
+        shutil.copytree(folder / "finished", place)
+        for name in expected:
+            if not name.startswith("folds/") and name != "settings.json":
+                (place / "results/trial" / name).unlink()
+        inject = f"inject={CALLS}:signal=KILL:when={number}"
+        _trace(place, ["-e", f"trace={CALLS}", "-e", inject], log)
+        yield check_end(place, expected, only=tuple(expected))
