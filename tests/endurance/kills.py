@@ -56,19 +56,9 @@ def try_big_weights(folder, count, parameters=PARAMETERS):
     run.record = {"settings": ADDED_LATER | {"MODEL": "HTNet"}, "data": "trial"}
     state = {"weight": torch.arange(parameters, dtype=torch.float32)}
     result = FoldResult(torch.zeros(2, 2, 3), torch.zeros(2), 1, state)
-    seconds = None
-    for _ in range(count + 1):  # the first, whole, tells how long it takes
-        for path in (run.results, run.weights):
-            shutil.rmtree(path, ignore_errors=True)
-        run.claim(run.record, overwrite=False)
-        process = FORK.Process(target=_save, args=(run, result))
-        process.start()
-        begun = time.perf_counter()
-        if seconds is not None:
-            process.join(choose.uniform(0, seconds))
-            process.kill()
-        process.join()
-        seconds = seconds or time.perf_counter() - begun
+    seconds = _write_and_kill(run, result, None)  # whole, to see how long it takes
+    for _ in range(count):
+        _write_and_kill(run, result, choose.uniform(0, seconds))
         fault = _find_fault(run, result)
         again = FORK.Process(target=_save, args=(run, result))
         again.start()
@@ -76,6 +66,19 @@ def try_big_weights(folder, count, parameters=PARAMETERS):
         if again.exitcode or not run.fold_path("sub01").exists():
             fault = fault or "the second writing failed"
         yield fault or _find_fault(run, result)
+
+
+def _write_and_kill(run, result, seconds):
+    """In empty folders, writes a fold and kills it after `seconds` (None: not) -> its seconds."""
+    for path in (run.results, run.weights):
+        shutil.rmtree(path, ignore_errors=True)
+    run.claim(run.record, overwrite=False)
+    process, begun = FORK.Process(target=_save, args=(run, result)), time.perf_counter()
+    process.start()
+    process.join(seconds)
+    process.kill()
+    process.join()
+    return time.perf_counter() - begun
 
 
 def _report_when_told(place, receiver):
