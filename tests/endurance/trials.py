@@ -92,12 +92,13 @@ def run_trial(name, count):
             return Outcome(name, faults=["the process died"])
 
 
-def make_table(outcomes):
-    """Markdown: trial, cases, faults, peak memory, seconds."""
-    lines = ["| trial | cases | faults | peak memory, GB | seconds |", "| --- " * 5 + "|"]
-    lines += [
-        f"| {TRIALS[outcome.name].what} | {outcome.cases:,} | {len(outcome.faults)} | "
-        f"{outcome.memory:.1f} | {outcome.seconds:.0f} |"
+HEADER = ("| trial | cases | faults | peak memory, GB | seconds |", "| --- " * 5 + "|")
+
+
+def make_rows(outcomes):
+    """{trial: a row of the table in markdown}."""
+    return {
+        outcome.name: f"| {TRIALS[outcome.name].what} | {outcome.cases:,} | {len(outcome.faults)} "
+        f"| {outcome.memory:.1f} | {outcome.seconds:.0f} |"
         for outcome in outcomes
-    ]
-    return "\n".join(lines)
+    }
