@@ -39,6 +39,7 @@ UNREADABLE = (  # what reading a damaged file raises
     IndexError,
     AssertionError,
     struct.error,
+    MemoryError,  # an array that claims to be huge
 )
 
 

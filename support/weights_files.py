@@ -127,4 +127,6 @@ def read_state(path):
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
             raise ValueError("it holds no state dict")
+        if value.nbytes > value.untyped_storage().nbytes():  # gigabytes, once it is worked with
+            raise ValueError(f"'{name}' repeats its numbers")
     return state

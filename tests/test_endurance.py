@@ -19,12 +19,7 @@ def pool():
         yield pool
 
 
-TOO_BIG = pytest.mark.xfail(strict=True, reason="what a file unpacks to is not yet bounded")
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=TOO_BIG if name == "bombs" else ()) for name in TRIALS]
-)
+@pytest.mark.parametrize("name", TRIALS)
 def test_trials_come_through(name, pool):
     if name == "report" and not shutil.which("strace"):
         pytest.skip("strace, which kills at a system call, is not installed")

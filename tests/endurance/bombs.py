@@ -9,7 +9,8 @@ import torch
 
 import main_HTNet
 from support.files import BadInput
-from support.run_folder import RunFolder, load_weights
+from support.run_folder import RunFolder
+from support.weights_files import load_weights
 from tests.endurance.common import FORK
 
 SIZE = 3 * 2**29  # bytes that a bomb unpacks to

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from loso import FoldResult
-from support.run_folder import ADDED_LATER, RunFolder
+from support.records import ADDED_LATER
+from support.run_folder import RunFolder
 from tests.endurance.common import (
     FORK,
     TRAIN,

@@ -11,7 +11,9 @@ import numpy as np
 import torch
 
 import main_HTNet
-from support.run_folder import RunFolder, load_weights, read_record
+from support.records import read_record
+from support.run_folder import RunFolder
+from support.weights_files import load_weights
 from tests.conftest import SAMPLES
 from tests.endurance.edits import EDITS, edit, edit_pickle
 
