@@ -152,7 +152,8 @@ class Aggregation(nn.Module):
             for i, j in positions
         ]
         weight = torch.cat(rows)  # [4 dim_out, 4 dim]
-        return F.linear(x.flatten(1), weight, self.conv.bias.repeat(4)).view(len(x), 2, 2, -1)
+        bias = self.conv.bias
+        return F.linear(x.flatten(1), weight, bias.repeat(4)).view(len(x), 2, 2, len(bias))
 
 
 def apply_to_maps(layer, x):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.model_selection import LeaveOneGroupOut
+from sklearn.model_selection import GroupKFold, LeaveOneGroupOut
 
 from support import cuda_graphs
 from support.files import BadInput
@@ -25,11 +25,11 @@ EAGER_EPOCHS = 3
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """One subject held out."""
+    """One subject held out; with FOLDS, a group of subjects; or nobody."""
 
-    subject: str
+    name: str  # the subject, "group01", or "all" that are trained on
     train: np.ndarray  # int [n], indices of everybody else's samples, in training order
-    test: np.ndarray  # int [m], indices of the subject's own samples
+    test: np.ndarray  # int [m], indices of the samples held out
 
 
 @dataclass(frozen=True)
@@ -51,22 +51,31 @@ def order_by_class(labels, class_order):
     return np.argsort(np.argsort(class_order)[labels], kind="stable")
 
 
-def split_subjects(composite, class_order, labels=None):
-    """A list with a Fold for each subject, by name.
+def split_subjects(composite, class_order, labels=None, groups=0):
+    """A list with a Fold for each subject, by name; or so many groups of subjects, alike in size.
 
-    labels int [N]: those that training is to see, where they are not the composite's.
+    labels int [N]: those that training is to see, where they are not the composite's. The groups
+    are the same for every seed.
     """
     order = order_by_class(composite.labels if labels is None else labels, class_order)
-    split = LeaveOneGroupOut().split(composite.names, groups=composite.subjects)
+    method = GroupKFold(groups, shuffle=True, random_state=0) if groups else LeaveOneGroupOut()
+    split = list(method.split(composite.names, groups=composite.subjects))
+    names = [f"group{number:02}" for number in range(1, 1 + len(split))]
+    if not groups:
+        names = [str(composite.subjects[test[0]]) for _, test in split]
     return [
-        Fold(str(composite.subjects[test[0]]), order[np.isin(order, train)], test)
-        for train, test in split
+        Fold(name, order[np.isin(order, train)], test) for name, (train, test) in zip(names, split)
     ]
 
 
-def derive_seed(seed, subject):
+def train_on_all(composite, class_order, labels):
+    """The Fold that holds nobody out: its network is for other people's clips."""
+    return Fold("all", order_by_class(labels, class_order), np.array([], int))
+
+
+def derive_seed(seed, name):
     """A fold's own seed, whatever the order of folds, resuming and the number of processes."""
-    return zlib.crc32(f"{seed} {subject}".encode())
+    return zlib.crc32(f"{seed} {name}".encode())
 
 
 def draw_ahead(draw, folds, device):

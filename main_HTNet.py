@@ -33,7 +33,7 @@ import report
 from augmentation import augment, rise_and_fall
 from htnet import HTNet
 from inputs import list_layout, parse_areas
-from run import prepare
+from run import adopt_settings, prepare
 from ststnet import STSTNet
 from support.devices import describe_machine, explain_failure, set_precision
 from support.exits import explain_errors
@@ -41,14 +41,15 @@ from support.files import BadInput
 from support.ranks import count_ranks, go_first, is_first, join_ranks, rank, say, wait_for_all
 from support.run_folder import RunFolder, release_locks
 from support.settings import read_settings
-from support.weights_files import find_weights, load_weights
+from support.weights_files import find_weights
 
 # fmt: off
 # what to run
 MODEL = "HTNet"            # "HTNet" or "STSTNet"
 RECIPE = "paper"           # "paper", or "honest": see PRESETS
 RUN = ""                   # names results/<run>/ and weights/<run>/; empty: the model's name
-SUBJECTS = ""              # held-out subjects, e.g. "sub01,s03"; empty: all
+SUBJECTS = ""              # held-out subjects, e.g. "sub01,s03"; empty: each; "all": trains on all
+FOLDS = 0                  # 0: leave one subject out; 10: so many groups of subjects
 SEED = 1                   # each fold's seed is made of this and the subject's name
 # where it computes
 DEVICE = "auto"            # "auto" (CUDA where there is a GPU), "cpu", "cuda" or e.g. "cuda:1"
@@ -134,9 +135,9 @@ def main(argv=None):
 def train(settings):
     """Trains a network for each held-out subject, a rank its share of them, then reports on all."""
     run = go_first(partial(prepare, settings, build_model))
-    finished = {fold.subject for fold in run.held_out if run.folder.is_finished(fold)}
+    finished = {fold.name for fold in run.held_out if run.folder.is_finished(fold)}
     for fold in run.held_out:
-        if fold.subject in finished:
+        if fold.name in finished:
             run.load_fold(fold)  # a damaged one is refused now, not after hours of training
     wait_for_all()  # what a quick rank trains now was not finished before
     if finished:
@@ -145,7 +146,7 @@ def train(settings):
             "trained again."
         )
     mine = run.held_out[rank() :: count_ranks()]
-    waiting = [fold for fold in mine if fold.subject not in finished]
+    waiting = [fold for fold in mine if fold.name not in finished]
     progress = tqdm(
         total=len(waiting) * settings.EPOCHS,
         unit="epoch",
@@ -155,11 +156,11 @@ def train(settings):
     )
     with progress:
         for fold, model in loso.draw_ahead(partial(draw_model, run), waiting, run.device):
-            progress.set_description(f"subject {fold.subject}")
+            progress.set_description(f"subject {fold.name}")
             try:
                 train_and_save(run, fold, model, progress)
             except BadInput as error:
-                raise BadInput(f"subject {fold.subject}: {error}") from None
+                raise BadInput(f"subject {fold.name}: {error}") from None
             if is_first():
                 tqdm.write(report.describe_fold(run, fold))
     wait_for_all()
@@ -176,9 +177,9 @@ def train_and_save(run, fold, model, progress):
         progress.update()
 
     if run.device.type == "cuda":
-        torch.cuda.manual_seed(loso.derive_seed(settings.SEED, fold.subject))  # dropout's
+        torch.cuda.manual_seed(loso.derive_seed(settings.SEED, fold.name))  # dropout's
     order, views = (
-        torch.Generator().manual_seed(loso.derive_seed(settings.SEED, f"{fold.subject}'s {what}"))
+        torch.Generator().manual_seed(loso.derive_seed(settings.SEED, f"{fold.name}'s {what}"))
         for what in ("order", "views")
     )
     truth = torch.from_numpy(run.composite.labels)
@@ -204,7 +205,7 @@ def train_and_save(run, fold, model, progress):
     )
     names, labels = run.composite.names[fold.test], run.composite.labels[fold.test]
     seconds = time.perf_counter() - start
-    run.folder.save_fold(fold.subject, result, names, labels, seconds, describe_machine(run.device))
+    run.folder.save_fold(fold.name, result, names, labels, seconds, describe_machine(run.device))
 
 
 def evaluate(settings):
@@ -213,23 +214,25 @@ def evaluate(settings):
         return  # minutes of reading: not worth sharing
     shipped = Path(settings.WEIGHTS, "pretrained", settings.MODEL)
     weights = find_weights(RunFolder(settings), shipped)
-    if weights == shipped:  # their scores are no result of this run
+    if shipped in (weights.path, weights.path.parent):  # their scores are no result of this run
         settings = settings._replace(RUN=f"pretrained-{settings.MODEL}")
-    print(f"Evaluating the weights in {weights}.")
+    print(f"Evaluating the weights in {weights.path}.")
+    settings = adopt_settings(settings, weights)
     run = prepare(settings, build_model, weights)
     with torch.device("meta"):  # no time for initial weights that are overwritten
         model = build_model(settings, len(run.composite.classes))
     model = model.to_empty(device=run.device)
-    predicted, record = np.full(len(run.composite.names), -1), run.weights_record
+    predicted = np.full(len(run.composite.names), -1)
     for fold in tqdm(run.held_out, unit="fold", disable=None, leave=False):
-        path = weights / f"{fold.subject}.pth"
-        record = load_weights(model, path, fold.subject, record)
+        weights.load(model, fold.name)
         logits = loso.predict(model, run.inputs[fold.test].to(run.device), settings.PRECISION)
         if not logits.isfinite().all():
-            raise BadInput(f"{path} gives logits that are not finite: train it anew.")
+            raise BadInput(
+                f"{weights.path}: the logits of {fold.name} are not finite; train it anew."
+            )
         predicted[fold.test] = logits.argmax(1).cpu().numpy()
         tqdm.write(
-            f"{fold.subject}: predicted {report.join_numbers(predicted[fold.test])}   truth "
+            f"{fold.name}: predicted {report.join_numbers(predicted[fold.test])}   truth "
             f"{report.join_numbers(run.composite.labels[fold.test])}"
         )
     report.report_evaluation(run, predicted)
@@ -238,7 +241,7 @@ def evaluate(settings):
 def draw_model(run, fold):
     """A fold's fresh network, on the CPU, so that its weights are the same for every device."""
     # not torch.manual_seed, which would also seed a GPU that may be training another fold
-    torch.default_generator.manual_seed(loso.derive_seed(run.settings.SEED, fold.subject))
+    torch.default_generator.manual_seed(loso.derive_seed(run.settings.SEED, fold.name))
     return build_model(run.settings, len(run.composite.classes))
 
 

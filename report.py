@@ -61,10 +61,13 @@ def describe_fold(run, fold):
     The scores are of all finished folds, those of other ranks among them.
     """
     folds = [other for other in run.held_out if other is fold or run.folder.is_finished(other)]
-    finished = {other.subject: run.load_fold(other) for other in folds}
-    subject = fold.subject
+    finished = {other.name: run.load_fold(other) for other in folds}
+    subject = fold.name
+    if not len(fold.test):
+        return f"\nTrained on all subjects: {run.folder.weights_path(subject)}"
     truth = np.concatenate([stored["labels"] for stored in finished.values()])
-    lines = [f"\nSubject {subject}"]
+    unit = "Group" if run.settings.FOLDS else "Subject"
+    lines = [f"\n{unit} {subject}"]
     for choice in ("best", "last"):
         predicted = {}
         for name, stored in finished.items():
@@ -76,7 +79,7 @@ def describe_fold(run, fold):
         uf1, uar = unweighted_scores(truth, pooled, len(run.composite.classes))
         lines.append(
             f"  predicted  {join_numbers(predicted[subject])}   ({choice} epoch; {len(finished)} "
-            f"subjects so far: UF1 {uf1:.4f}, UAR {uar:.4f})"
+            f"{unit.lower()}s so far: UF1 {uf1:.4f}, UAR {uar:.4f})"
         )
     lines.append(f"  truth      {join_numbers(finished[subject]['labels'])}")
     return "\n".join(lines)
@@ -132,12 +135,14 @@ def format_duration(seconds):
     return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
 
 
-def write_report(folder, composite, logits, losses, *, published, heading, description):
+def write_report(
+    folder, composite, logits, losses, *, published, heading, description, groups=None
+):
     """Writes predictions.csv, report.md and two plots -> the report's text without the plots.
 
     composite: the N samples that were held out; logits [E, N, C]; losses [S, E] per fold;
     published: {source: {group: (UF1, UAR)}} to print beside ours; heading: the title; description:
-    markdown on settings and machine.
+    markdown on settings and machine; groups [N]: what was held out together, by default a subject.
     """
     folder, logits, losses = Path(folder), np.asarray(logits), np.asarray(losses)
     columns = {
@@ -149,7 +154,7 @@ def write_report(folder, composite, logits, losses, *, published, heading, descr
     predictions = {}
     for choice in CHOICES:
         predictions[choice], epochs = choose_predictions(
-            logits, composite.labels, composite.subjects, choice
+            logits, composite.labels, composite.subjects if groups is None else groups, choice
         )
         columns[choice] = predictions[choice]
         if epochs is not None:
@@ -197,21 +202,27 @@ def format_settings(record):
 def report_run(run):
     """Writes and prints the report on the folds of SUBJECTS and on those finished before."""
     settings = run.settings
+    if not any(len(fold.test) for fold in run.held_out):
+        return print("Nobody was held out: there is nothing to score.")
     folds = [fold for fold in run.folds if fold in run.held_out or run.folder.is_finished(fold)]
     stored = [run.load_fold(fold) for fold in folds]
     composite = run.composite.select(np.concatenate([fold.test for fold in folds]))
     comparable = (
         len(folds) == len(run.folds)
+        and not settings.FOLDS
         and set(composite.databases) <= {"smic", "casme2", "samm"}
         and composite.classes == CLASSES
         and not settings.on_sample
         and not settings.SHUFFLE_LABELS
     )
     notes = [SAMPLE_BANNER + "\n"] * settings.on_sample + [CONTROL + "\n"] * settings.SHUFFLE_LABELS
+    unit, protocol = "subjects", "leave-one-subject-out"
+    if settings.FOLDS:
+        unit, protocol = "groups", f"{settings.FOLDS} groups of subjects"
     seconds = sum(float(fold["seconds"]) for fold in stored)
     description = [
         *notes,
-        f"- {len(composite.names)} samples of {len(folds)} of the {len(run.folds)} subjects",
+        f"- {len(composite.names)} samples of {len(folds)} of the {len(run.folds)} {unit}",
         f"- settings: {format_settings(run.record)}",
         f"- {' and '.join(sorted({str(fold['machine']) for fold in stored}))}",
         f"- training took {format_duration(seconds)} (h:mm:ss), summed over the folds",
@@ -222,7 +233,8 @@ def report_run(run):
         np.concatenate([fold["logits"] for fold in stored], axis=1),
         np.stack([fold["losses"] for fold in stored]),
         published=PUBLISHED[settings.MODEL] if comparable else {},
-        heading=f"{settings.MODEL}, leave-one-subject-out, run '{settings.RUN}'",
+        heading=f"{settings.MODEL}, {protocol}, run '{settings.RUN}'",
+        groups=np.repeat([fold.name for fold in folds], [len(fold.test) for fold in folds]),
         description="\n".join(description),
     )
     print(f"\n{text}\nWritten to {run.folder.results}{os.sep}")

@@ -18,9 +18,10 @@ from pictures import draw_areas
 from support.devices import pick_device, refuse_large_network
 from support.files import BadInput
 from support.ranks import is_first, say
-from support.records import list_differences, read_record
+from support.records import list_differences
 from support.run_folder import RunFolder
 from support.settings import format_value
+from support.weights_files import Weights
 
 # what HTNet has and STSTNet has not
 NETWORK = (
@@ -58,34 +59,30 @@ class Run:
     train_inputs: torch.Tensor  # the same, or with AUGMENT [N, C, S, S], larger by the padding
     layout: tuple  # of the channels: `inputs.list_layout`
     labels: torch.Tensor  # int [N], as training sees them
-    folds: list  # a loso.Fold for each subject
+    folds: list  # a loso.Fold for each subject, or group of them
+    held_out: list  # those of SUBJECTS
     record: dict  # stored as settings.json: the settings that make this run, and a hash of the data
     folder: RunFolder
     device: torch.device
-    weights_record: dict | None = None  # in evaluation: settings.json of the weights
+    weights: Weights | None = None  # in evaluation
 
     @property
     def weights_keep(self):
         """KEEP of the weights that are evaluated, or "unknown"."""
-        return (self.weights_record or {"settings": {}})["settings"].get("KEEP", "unknown")
-
-    @property
-    def held_out(self):
-        """The folds of SUBJECTS."""
-        subjects = self.settings.SUBJECTS
-        return [fold for fold in self.folds if not subjects or fold.subject in subjects]
+        record = self.weights.record if self.weights else None
+        return record["settings"].get("KEEP", "unknown") if record else "unknown"
 
     def load_fold(self, fold):
         """A finished fold from disk, a dict of arrays; raises BadInput."""
         names, labels = self.composite.names[fold.test], self.composite.labels[fold.test]
         classes = len(self.composite.classes)
-        return self.folder.load_fold(fold.subject, names, labels, self.settings.EPOCHS, classes)
+        return self.folder.load_fold(fold.name, names, labels, self.settings.EPOCHS, classes)
 
 
 def prepare(settings, build_model, weights=None):
     """Reads the data and makes the networks' inputs -> Run. For training, makes the run's folders.
 
-    weights: for evaluation, the folder of the weights.
+    weights: in evaluation, the Weights.
     What can be refused before the facial areas are looked for (seconds to minutes) is refused then;
     nothing is written before all is checked.
     """
@@ -101,14 +98,22 @@ def prepare(settings, build_model, weights=None):
     say(f"{composite.summarize().to_string()}\n")
     check_subjects(settings, composite)
     settings = fit_class_order(settings, len(composite.classes))
-    subjects = settings.SUBJECTS or tuple(np.unique(composite.subjects).tolist())
-    weights_record = check_weights(weights, settings, subjects) if weights else None
+    labels = composite.labels
+    if settings.SHUFFLE_LABELS:
+        labels = np.random.default_rng(settings.SEED).permutation(labels)
+    folds = loso.split_subjects(composite, settings.CLASS_ORDER, labels, settings.FOLDS)
+    held_out = [fold for fold in folds if not settings.SUBJECTS or fold.name in settings.SUBJECTS]
+    if settings.SUBJECTS == ("all",):
+        held_out = [loso.train_on_all(composite, settings.CLASS_ORDER, labels)]
+    held_out_names = [fold.name for fold in held_out]
+    if weights:
+        check_weights(weights, settings, held_out_names)
     record = {"settings": list_recorded(settings)}
     if starts_run:
         say(f"Settings: {report.format_settings(record)}\n")
         if not settings.overwrite:
             folder.refuse_other_runs(record)
-        folder.refuse_full_disk(parameters, subjects, record)
+        folder.refuse_full_disk(parameters, held_out_names, record)
         folder.take_locks()
     centres, areas = None, Path(settings.DATASETS, "facial_areas.csv")
     own_areas = folder.results / "facial_areas.csv"  # where the data are read-only
@@ -119,9 +124,9 @@ def prepare(settings, build_model, weights=None):
         centres, found = find_centres(composite, areas, say)
     record["data"] = hash_data(composite, centres)
     folder.record = record
-    if weights_record and weights_record["data"] != record["data"]:
+    if weights and weights.record and weights.record["data"] != record["data"]:
         say(
-            f"Note: the weights in {weights} were trained on other data (other samples, flow "
+            f"Note: the weights in {weights.path} were trained on other data (other samples, flow "
             "images or facial areas)."
         )
     if starts_run:
@@ -130,9 +135,6 @@ def prepare(settings, build_model, weights=None):
         keep_centres(found, areas, own_areas if settings.train else None)
     if centres is not None and starts_run:
         draw_areas(folder.results / "facial_areas.png", composite, centres, per_database=2)
-    labels = composite.labels
-    if settings.SHUFFLE_LABELS:
-        labels = np.random.default_rng(settings.SEED).permutation(labels)
     inputs = train_inputs = make_inputs(composite.flows, centres, names, settings.NORMALIZE)
     layout = list_layout(names)
     if settings.AUGMENT:
@@ -145,11 +147,12 @@ def prepare(settings, build_model, weights=None):
         train_inputs=train_inputs,
         layout=layout,
         labels=torch.from_numpy(labels),
-        folds=loso.split_subjects(composite, settings.CLASS_ORDER, labels),
+        folds=folds,
+        held_out=held_out,
         record=record,
         folder=folder,
         device=device,
-        weights_record=weights_record,
+        weights=weights,
     )
 
 
@@ -202,6 +205,16 @@ def hash_data(composite, centres):
 def check_subjects(settings, composite):
     """Raises BadInput for SUBJECTS that the data do not have, and for a single subject."""
     there = list(dict.fromkeys(composite.subjects))
+    if settings.SUBJECTS and settings.FOLDS:
+        raise BadInput(
+            "SUBJECTS names subjects, but FOLDS cuts them into groups: leave one of the two out."
+        )
+    if settings.FOLDS > len(there):
+        raise BadInput(f"FOLDS is {settings.FOLDS}, but the data has {len(there)} subjects only.")
+    if settings.SUBJECTS == ("all",):
+        if not settings.train:
+            raise BadInput("SUBJECTS 'all' holds nobody out: there is nothing to evaluate.")
+        return
     if unknown := [subject for subject in settings.SUBJECTS if subject not in there]:
         raise BadInput(f"SUBJECTS names '{unknown[0]}', but the data only has {', '.join(there)}.")
     if len(there) < 2:
@@ -210,22 +223,35 @@ def check_subjects(settings, composite):
         )
 
 
-def check_weights(folder, settings, subjects):
-    """Holds the weights in a folder against the settings -> their settings.json, or None.
+def adopt_settings(settings, weights):
+    """The settings that the weights were trained with; what the command line gives stays."""
+    stored = weights.record["settings"] if weights.record else {}
+    adopted = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in stored.items()
+        if name in settings._fields and name not in settings.given
+    }
+    replaced = [name for name, value in adopted.items() if getattr(settings, name) != value]
+    if replaced:
+        listed = ", ".join(f"{name} {format_value(adopted[name])}" for name in replaced)
+        say(f"As the weights were trained: {listed}.")
+    return settings._replace(**adopted)
 
-    Prints what there is to know. Raises BadInput where they are of another network, or lack one of
-    the subjects.
+
+def check_weights(weights, settings, names):
+    """Holds weights against the settings, and prints what there is to know.
+
+    Raises BadInput where they are of another network, or lack one of the folds.
     """
-    stored, ours = read_record(folder / "settings.json"), list_recorded(settings)
-    if not stored:
+    folder, ours = weights.path, list_recorded(settings)
+    if not weights.record:
         say(
             f"Note: {folder} has no settings.json, so the epoch choice of these weights is unknown."
         )
     else:
-        theirs = stored["settings"]
-        must_agree = {
-            name: ours[name] for name in ("MODEL", "NORMALIZE", "AUGMENT", *NETWORK) if name in ours
-        }
+        theirs = weights.record["settings"]
+        essential = ("MODEL", "FOLDS", "NORMALIZE", "AUGMENT", *NETWORK)
+        must_agree = {name: ours[name] for name in essential if name in ours}
         if different := list_differences(must_agree, theirs):
             asked = " ".join(
                 f"--{name.lower()} {format_value(theirs[name])}"
@@ -233,8 +259,8 @@ def check_weights(folder, settings, subjects):
                 if name in theirs and theirs[name] != value
             )
             raise BadInput(
-                f"{folder} holds weights of other settings: {'; '.join(different)}; give {asked}, "
-                "or another RUN."
+                f"{folder} holds weights of other settings: {'; '.join(different)}; leave them "
+                f"out or give {asked}, or give another RUN."
             )
         precisions = theirs["PRECISION"], ours["PRECISION"]
         if "bf16" in precisions and len(set(precisions)) > 1:
@@ -245,11 +271,10 @@ def check_weights(folder, settings, subjects):
             )
         if theirs["SHUFFLE_LABELS"]:
             say(report.CONTROL)
-    if missing := [subject for subject in subjects if not (folder / f"{subject}.pth").exists()]:
-        kept = sorted(path.stem for path in folder.glob("[!.]*.pth"))
+    kept = weights.list_held_out()
+    if missing := [name for name in names if name not in kept]:
         raise BadInput(
-            f"{folder / missing[0]}.pth is missing ({len(missing)} of {len(subjects)} subjects "
-            "lack weights): train with --train True; or name those that have weights in SUBJECTS, "
+            f"{folder} has no weights of '{missing[0]}' ({len(missing)} of {len(names)} are "
+            "missing): train with --train True; or name those that have weights in SUBJECTS, "
             f"{','.join(kept[:5])}...; or give a RUN that has none, for the weights that ship."
         )
-    return stored

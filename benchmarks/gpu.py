@@ -221,7 +221,7 @@ def print_precision_table(dim, device, epochs, root):
             keep="none",
             precision=precision,
         )
-    print(f"Subject {fold.subject} of {root}, whole flow images, {epochs} epochs:\n")
+    print(f"Subject {fold.name} of {root}, whole flow images, {epochs} epochs:\n")
     print_heading(
         "precision",
         "loss of the first epoch",

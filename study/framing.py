@@ -53,7 +53,7 @@ def predict_all(composite, flows):
     inputs = torch.from_numpy(flows.transpose(0, 3, 1, 2).astype(np.float32))
     model, predicted = STSTNet(), np.full(len(flows), -1)
     for fold in loso.split_subjects(composite, (0, 1, 2)):
-        load_weights(model, WEIGHTS / f"{fold.subject}.pth")
+        load_weights(model, WEIGHTS / f"{fold.name}.pth")
         predicted[fold.test] = loso.predict(model, inputs[fold.test]).argmax(1).numpy()
     return predicted
 

@@ -14,6 +14,7 @@ ADDED_LATER = {
     "SHUFFLE": False,
     "NORMALIZE": False,
     "SHUFFLE_LABELS": False,
+    "FOLDS": 0,
     "AREAS": "all",
     "AUGMENT": False,
     "CLASS_WEIGHTS": False,

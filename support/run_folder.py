@@ -65,8 +65,8 @@ class RunFolder:
 
     def is_finished(self, fold):
         """Whether the fold's logits, and its weights where they are kept, are there."""
-        kept = not self.keeps_weights or self.weights_path(fold.subject).exists()
-        return kept and self.fold_path(fold.subject).exists()
+        kept = not self.keeps_weights or self.weights_path(fold.name).exists()
+        return kept and self.fold_path(fold.name).exists()
 
     def find_other_runs(self, record):
         """Which of the two folders hold another run's folds or weights -> {folder: difference}.

@@ -18,6 +18,7 @@ SCHEDULES = ("constant", "cosine")
 LIMITS = {  # whole numbers, from and to: what is beyond is a slip, or would never end
     "SEED": (0, 2**63 - 1),
     "THREADS": (0, 1024),
+    "FOLDS": (0, 1000),
     "EPOCHS": (1, 10**6),
     "BATCH_SIZE": (1, 10**6),
     "DIM": (1, 2**16),
@@ -31,7 +32,8 @@ LONGEST_PATH = 3000  # bytes; systems take 4096, of which the files' own names n
 
 
 def read_settings(argv, constants, presets, script):
-    """-> a named tuple: every constant under its own name, `train`, `overwrite` and `on_sample`.
+    """-> a named tuple: every constant under its own name, `train`, `overwrite`, `on_sample` and
+    `given`, the names on the command line.
 
     constants: {name: value}. presets: {preset: {name: (value as shipped, value of the preset)}}; in
     force are the model's and, where DATASETS holds no data and so its folder `sample` is used, the
@@ -61,8 +63,9 @@ def read_settings(argv, constants, presets, script):
         values["DATASETS"] = str(data / "sample")
     if not values["RUN"]:
         sample_run = "sample" if model == "HTNet" else f"sample-{model}"
-        values["RUN"] = sample_run if on_sample else model
-    values["on_sample"] = on_sample
+        honest = "-honest" * (values["RECIPE"] == "honest")
+        values["RUN"] = f"{sample_run if on_sample else model}{honest}"
+    values |= {"on_sample": on_sample, "given": tuple(given)}
     settings = namedtuple("Settings", values)(**values)
     check_settings(settings)
     return settings
@@ -239,6 +242,7 @@ def check_settings(settings):
     require("NORMALIZE", settings.NORMALIZE or not views, "True where AUGMENT is")
     recordable = not (views or settings.SCHEDULE == "cosine")
     require("CUDA_GRAPHS", recordable or not settings.CUDA_GRAPHS, "False with AUGMENT or SCHEDULE")
+    require("FOLDS", settings.FOLDS != 1, "0 (leave one subject out), or the number of groups")
     require("RECIPE", settings.RECIPE in RECIPES, " or ".join(RECIPES))
     require("SCHEDULE", settings.SCHEDULE in SCHEDULES, " or ".join(SCHEDULES))
     require("MODEL", settings.MODEL in MODELS, " or ".join(MODELS))

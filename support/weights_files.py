@@ -8,8 +8,15 @@ from collections import OrderedDict
 import torch
 
 from support.files import BadInput, replace_file
-from support.records import UNREADABLE, check_archive, fill_record, list_record_differences
+from support.records import (
+    UNREADABLE,
+    check_archive,
+    fill_record,
+    list_record_differences,
+    read_record,
+)
 from support.released_weights import is_released, load_released_weights
+from support.shipped_weights import ENDING, load_state, read_shipped
 
 
 def save_weights(path, state, subject, record):
@@ -28,11 +35,39 @@ def save_weights(path, state, subject, record):
     replace_file(path, write)
 
 
+class Weights:
+    """The weights that are evaluated: a folder of .pth files, or one file with all that ship."""
+
+    def __init__(self, path):
+        self.path = path
+        self.states = None
+        if path.suffix == ENDING:
+            self.states, self.record, _ = read_shipped(path)
+            self.record = fill_record(self.record)
+        else:
+            self.record = read_record(path / "settings.json")
+
+    def list_held_out(self):
+        """The names of the folds whose weights are there."""
+        return sorted(self.states or (path.stem for path in self.path.glob("[!.]*.pth")))
+
+    def load(self, model, name):
+        """Loads the weights of the fold `name` into `model`; raises BadInput."""
+        if self.states:
+            load_state(model, self.states[name], self.path)
+        else:
+            path = self.path / f"{name}.pth"
+            self.record = load_weights(model, path, name, self.record)
+
+
 def find_weights(run_folder, pretrained):
-    """The folder whose weights are evaluated: the run's, or else those that ship."""
+    """The run's Weights, or else those that ship; raises BadInput."""
+    shipped = pretrained / f"folds{ENDING}"
     for folder in (run_folder.weights, pretrained):
         if any(folder.glob("[!.]*.pth")):
-            return folder
+            return Weights(folder)
+    if shipped.exists():
+        return Weights(shipped)
     raise BadInput(
         f"{run_folder.weights} holds no weights, a .pth is missing for every subject: train with "
         "--train True (and KEEP 'best' or 'last') first, or give the RUN that has them."

@@ -237,9 +237,7 @@ def test_the_real_composite(real_datasets):
     assert table.loc["total"].tolist() == [68, 442, 250, 109, 83]
     assert all(face is not None and face.exists() for face in composite.faces)
     assert (composite.flows.min((1, 2)) == 0).all() and (composite.flows.max((1, 2)) == 255).all()
-    by_fold = {
-        fold.subject: (fold.train, fold.test) for fold in split_subjects(composite, (2, 1, 0))
-    }
+    by_fold = {fold.name: (fold.train, fold.test) for fold in split_subjects(composite, (2, 1, 0))}
     for subject in by_fold:  # the folds are the tree's
         for part, indices in zip(("u_train", "u_test"), by_fold[subject]):
             tree = {

@@ -43,11 +43,11 @@ def data(n, seed=0, dtype=torch.float32):
 def test_folds_leave_one_subject_out_and_go_by_class(tiny):
     composite = load_composite(tiny)
     folds = split_subjects(composite, (2, 1, 0))
-    assert [fold.subject for fold in folds] == sorted(set(composite.subjects))
+    assert [fold.name for fold in folds] == sorted(set(composite.subjects))
     for fold in folds:
         train = fold.train
-        assert set(composite.subjects[fold.test]) == {fold.subject}
-        assert fold.subject not in composite.subjects[train]
+        assert set(composite.subjects[fold.test]) == {fold.name}
+        assert fold.name not in composite.subjects[train]
         assert sorted([*train, *fold.test]) == list(range(12))
         labels = composite.labels[train]
         assert labels.tolist() == sorted(labels, reverse=True)

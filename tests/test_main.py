@@ -284,7 +284,9 @@ def test_bf16(tiny, command):
         and rows(evaluated, "last epoch") == rows(output, "last")
         and "Note" not in evaluated
     )
-    status, evaluated, _ = command("--train", "False", "--run", "half", *SMALL)
+    status, evaluated, _ = command(
+        "--train", "False", "--run", "half", "--precision", "tf32", *SMALL
+    )
     assert status == 0 and "give --precision bf16" in evaluated
 
 
@@ -393,6 +395,7 @@ def test_every_constant_has_its_option(tiny, command, monkeypatch):
     ]
     assert (stored["EPOCHS"], stored["BATCH_SIZE"], stored["LEARNING_RATE"]) == (2, 8, 1e-3)
     assert set(stored) | {
+        "RECIPE",
         "RUN",
         "SUBJECTS",
         "DEVICE",
