@@ -19,7 +19,13 @@ from support.files import write_text
 
 DOCUMENTS = [
     ROOT / name
-    for name in ("docs/reproduction.md", "docs/tables.md", "docs/details.md", "README.md")
+    for name in (
+        "docs/reproduction.md",
+        "docs/tables.md",
+        "docs/details.md",
+        "docs/questions.md",
+        "README.md",
+    )
 ]
 NUMBER = r"(<!-- uf1 (\S+)/([\w-]+)(?: - (\S+)/([\w-]+))? -->\s?)([+-]?[\d.]*\d)"
 QUOTED = r"<!-- in (.+?) -->\s?([+-]?[\d.]*\d)"

@@ -38,7 +38,7 @@ def split_inner(composite, fold, seed):
 
     Drawn for each database, so that all three have a say.
     """
-    random = np.random.default_rng(loso.derive_seed(seed, f"{fold.subject}'s inner subjects"))
+    random = np.random.default_rng(loso.derive_seed(seed, f"{fold.name}'s inner subjects"))
     inner = []
     for database in np.unique(composite.databases):
         people = np.unique(
@@ -57,7 +57,7 @@ def choose_epoch(logits, labels):
 def train(composite, inputs, fold, arguments, device):
     """Trains one fold -> arrays: held-out logits of every epoch, the epoch that counts."""
     trained, inner = split_inner(composite, fold, arguments.seed)
-    torch.manual_seed(loso.derive_seed(arguments.seed, fold.subject))
+    torch.manual_seed(loso.derive_seed(arguments.seed, fold.name))
     model = HTNet(**PAPER | {"dim": arguments.dim}).to(device)
     scored, labels = np.concatenate([fold.test, inner]), torch.from_numpy(composite.labels)
     result = loso.train_fold(
@@ -144,19 +144,19 @@ def run(arguments):
     inputs = torch.from_numpy(rearrange(mosaics, "n h w c -> n c h w").astype(np.float32))
     folder = arguments.output / f"{NAME}-seed{arguments.seed}"
     folds = loso.split_subjects(composite, (2, 1, 0))
-    paths = {fold.subject: folder / "folds" / f"{fold.subject}.npz" for fold in folds}
+    paths = {fold.name: folder / "folds" / f"{fold.name}.npz" for fold in folds}
     record = {name: getattr(arguments, name) for name in ("seed", "dim", "epochs", "precision")}
     record["data"] = hash_data(composite, centres)
     make_folder(folder / "folds")
     for fold in folds[rank() :: count_ranks()]:
-        path = paths[fold.subject]
+        path = paths[fold.name]
         if path.exists():
             read_fold(path, record)
             continue
         arrays = train(composite, inputs, fold, arguments, device)
         arrays["record"] = json.dumps(record)
         replace_file(path, functools.partial(np.savez, **arrays))
-        print(f"{fold.subject}: epoch {arrays['epoch'] + 1}", flush=True)
+        print(f"{fold.name}: epoch {arrays['epoch'] + 1}", flush=True)
     wait_for_all()
     if is_first():
         stored = [read_fold(path, record) for path in paths.values()]

@@ -20,6 +20,7 @@ from study.experiments import (
     PAPER_BY_DIM,
     PAPER_BY_HEADS,
     README_HTNET,
+    RESULTS,
     ROOT,
     SVMS,
     check_names,
@@ -189,6 +190,7 @@ def make_tables():
     check_names()
     each = {name: tabulate_choices(name) for name in EXPERIMENTS if find_runs(name)}
     return each | {
+        "STSTNet-seed1": (RESULTS / "STSTNet-seed1" / "report.md").read_text(encoding="utf-8"),
         "published": tabulate_published(),
         "plots": tabulate_plots(),
         "scores": "\n\n".join(each.values()),
