@@ -1,7 +1,7 @@
 """How the honest recipe was chosen: the settings of `honest_settings`, compared by inner groups of
 subjects that leave out the scored ones.
 
-    python -m study.honest_trials SETTING,SETTING,...     adds to docs/results/honest-trials/
+    python -m study.honest_trials "base" "taught, areas" ...   adds to docs/results/honest-trials/
 
 The subjects are cut into GROUPS groups, and for every pair of groups each setting is trained
 without the pair and predicts both. A group's own choice is made from the predictions of the other
@@ -254,11 +254,11 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("settings", help=f"of {', '.join(SETTINGS)}")
+    parser.add_argument("settings", nargs="+", help=f"of {', '.join(SETTINGS)}")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--datasets", type=Path, default="datasets")
     arguments = parser.parse_args()
-    names = arguments.settings.split(",")
+    names = arguments.settings
     if unknown := set(names) - SETTINGS.keys():
         parser.error(f"'{unknown.pop()}' is no setting.")
     torch.set_num_threads(1)

@@ -1,0 +1,129 @@
+"""The tables of docs/honest.md, from docs/results/honest-trials/ and the packed runs."""
+
+import numpy as np
+import pandas as pd
+
+from evaluation import bootstrap_scores, score_groups, unweighted_scores
+from report import format_markdown
+from study.experiments import RESULTS, find_runs, read_predictions, read_run
+from study.honest_settings import AVERAGES, SETTINGS
+from study.honest_trials import GROUPS, split_groups
+from study.summarize import format_seeds
+
+TRIALS = RESULTS / "honest-trials"
+REFERENCE = "STSTNet-seed1"  # any complete run: the samples' names, subjects and labels
+ROWS = {  # of the table of recipes: what it is
+    "HTNet-dim64": "HTNet, paper's recipe, dim 64",
+    "STSTNet": "STSTNet, its port's recipe",
+    "STSTNet-views": "STSTNet, honest recipe without the teacher",
+    "STSTNet-honest": "STSTNet, honest recipe",
+    "HTNet-honest": "HTNet, honest recipe",
+    "SVM-both-mirrored-14": "the teacher itself, an SVM",
+    "SVM-nested": "SVM, chosen by inner groups among 24",
+}
+
+
+def read_trials(seed=1):
+    """{setting: probabilities [GROUPS, N, C]}, averages among them; nan where nobody predicted.
+
+    Row h: by networks that were trained without group h, and without the sample's own group.
+    """
+    found = {}
+    for name in (*SETTINGS, "teacher"):
+        path = TRIALS / f"{name}-seed{seed}.npz"
+        if path.exists():
+            found[name] = np.load(path)["probabilities"].astype(float)
+    for name, members in AVERAGES.items():
+        if set(members) <= found.keys():
+            found[name] = np.mean([found[member] for member in members], axis=0)
+    return found
+
+
+def read_samples():
+    """-> (subjects [N], labels int [N]) in the trials' order, by name."""
+    run = read_run(RESULTS / REFERENCE)
+    order = np.argsort(run["names"])
+    return run["subjects"][order], run["labels"][order].astype(int)
+
+
+def score_inner(probabilities, group, labels):
+    """(UF1, UAR) for each left-out group, float [GROUPS, 2], over the other groups' samples."""
+    return np.array(
+        [
+            unweighted_scores(labels[group != left_out], row[group != left_out].argmax(1))
+            for left_out, row in enumerate(probabilities)
+        ]
+    )
+
+
+def tabulate_trials():
+    """The mean inner scores of every setting, the best first."""
+    (subjects, labels), rows = read_samples(), []
+    group, trials = split_groups(subjects), read_trials()
+    for name in (*SETTINGS, *AVERAGES, "teacher"):
+        if name in trials:
+            uf1, uar = score_inner(trials[name], group, labels).mean(0)
+            rows.append({"setting": name, "UF1": uf1, "UAR": uar})
+    rows.sort(key=lambda row: -row["UF1"] - row["UAR"])
+    not_run = ", ".join(name for name in SETTINGS if name not in trials) or "none"
+    return f"{format_markdown(pd.DataFrame(rows))}\n\nOn the list and not run: {not_run}."
+
+
+def tabulate_nested():
+    """What each group would choose by the others' scores, and how its own samples then score."""
+    subjects, labels = read_samples()
+    group, trials = split_groups(subjects), read_trials()
+    trials.pop("teacher", None)
+    inner = {name: score_inner(p, group, labels).sum(1) for name, p in trials.items()}
+    predicted, chosen = np.full(len(labels), -1), []
+    for number in range(GROUPS):
+        best = max(inner, key=lambda name: inner[name][number])
+        mine, others = group == number, np.arange(GROUPS) != number
+        predicted[mine] = trials[best][others][:, mine].mean(0).argmax(1)
+        chosen.append({"group left out": number + 1, "chosen": best, "samples": int(mine.sum())})
+    uf1, uar = unweighted_scores(labels, predicted)
+    table = format_markdown(pd.DataFrame(chosen))
+    return f"{table}\n\nScored on the groups left out: UF1 {uf1:.4f}, UAR {uar:.4f}."
+
+
+def average_seeds(name):
+    """-> (one of an experiment's runs, predictions int [N] of the mean over its seeds)."""
+    runs = [read_run(folder) for folder in find_runs(name)]
+    logits = np.stack([run["logits"][-1].astype(float) for run in runs])
+    odds = np.exp(logits - logits.max(-1, keepdims=True))
+    mean = (odds / odds.sum(-1, keepdims=True)).mean(0)
+    return runs[0], mean.argmax(-1)
+
+
+def tabulate_recipes():
+    """The honest scores of each recipe, and what `best` would have made of it."""
+    rows = []
+    for name, meaning in ROWS.items():
+        folders = find_runs(name)
+        if not folders:
+            continue
+        tables = list(read_predictions(name, "last").values())
+        rows.append(make_row(describe_seeds(meaning, len(tables)), tables))
+        if not name.startswith("SVM"):
+            best = read_predictions(name, "best").values()
+            scores = [unweighted_scores(t["label"], t["prediction"])[0] for t in best]
+            rows[-1]["`best`"] = f"{np.mean(scores):.3f}"
+        if len(tables) > 1 and name.endswith("honest"):
+            run, predicted = average_seeds(name)
+            columns = {key: run[key + "s"] for key in ("name", "database", "subject", "label")}
+            table = pd.DataFrame(columns | {"prediction": predicted})
+            rows.append(make_row(f"{meaning}, {len(tables)} seeds averaged", [table]))
+    return format_markdown(pd.DataFrame(rows).fillna("–"))
+
+
+def describe_seeds(meaning, count):
+    return meaning if count == 1 else f"{meaning} ({count} seeds)"
+
+
+def make_row(name, tables):
+    """Mean scores over tables of predictions; the interval is of the first."""
+    first = tables[0]
+    low, high = bootstrap_scores(first["label"], first["prediction"], first["subject"])[0]
+    scores = [score_groups(t["database"], t["label"], t["prediction"]) for t in tables]
+    cells = {group: format_seeds([score[group] for score in scores]) for group in scores[0]}
+    return {"": name} | cells | {"95 %, Full UF1": f"{low:.3f}–{high:.3f}"}
