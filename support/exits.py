@@ -12,12 +12,16 @@ class Terminated(KeyboardInterrupt):
     """The process was asked to end, and ends as on Ctrl-C."""
 
 
+STOPPED = "Stopped. What is finished is kept; the same command goes on from there."
+
+
 @contextmanager
-def explain_errors(script, expected=(), explain=lambda error: ""):
+def explain_errors(script, expected=(), explain=lambda error: "", stopped=STOPPED):
     """Bad input ends with exit status 2, Ctrl-C with 130, SIGTERM (what SLURM sends) with 143.
 
     script: the command's name, which begins the sentence; expected: other errors whose own message
-    is the sentence; explain(error): a sentence for an error of the machine, or empty.
+    is the sentence; explain(error): a sentence for an error of the machine, or empty; stopped: what
+    is said on Ctrl-C.
     """
     previous = None
     if threading.current_thread() is threading.main_thread():
@@ -28,7 +32,7 @@ def explain_errors(script, expected=(), explain=lambda error: ""):
         end(f"{script}: {error}", 2)
     except KeyboardInterrupt as stop:
         status = 143 if isinstance(stop, Terminated) else 130
-        end("\nStopped. What is finished is kept; the same command goes on from there.", status)
+        end(f"\n{stopped}", status)
     except (RuntimeError, MemoryError) as error:
         sentence = explain(error)
         if not sentence:
