@@ -75,7 +75,10 @@ class FolderStream(FrameStream):
 
 def open_video(path):
     """-> cv2.VideoCapture; raises BadInput where the file holds no pictures."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # it would warn as well
     video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    cv2.utils.logging.setLogLevel(level)
     if not video.isOpened() or video.get(cv2.CAP_PROP_FRAME_WIDTH) < 1:
         video.release()
         raise BadInput(f"{path} is not a readable video with pictures: replace the file.")
@@ -128,8 +131,10 @@ def find_clips(paths):
         inner = [child for child in path.iterdir() if not child.name.startswith(".")]
         inner = [c for c in inner if c.is_dir() or c.suffix.lower() in VIDEOS]
         if not inner:
-            raise BadInput(f"{path} holds neither frames, their names ending with a number, nor "
-                           f"videos ({', '.join(VIDEOS)}).")
+            raise BadInput(
+                f"{path} holds neither frames, their names ending with a number, nor "
+                f"videos ({', '.join(VIDEOS)})."
+            )
         clips += find_clips(sorted(inner, key=sort_naturally))
     return clips
 

@@ -102,14 +102,14 @@ def measure_motion(onset, frame, mask):
     flow = optical_flow(onset, frame, "dis")
     size = flow.shape[0]
     rows, cols, points = place_points(size)
-    y, x = np.nonzero(mask)
+    y, x = (2 * axis for axis in np.nonzero(mask[::2, ::2]))  # a quarter of them is enough
     inside = (np.stack([x, y], 1) + 0.5) / size * 2 - 1
     lengths, rest = [], []
     for turns in (False, True):
         solution = fit_motion(points, flow[rows, cols], turns)
         head = (build_design(inside, turns) @ solution).reshape(2, -1).T
         lengths.append(np.hypot(*head.T).mean())
-        rest.append(np.percentile(np.hypot(*(flow[mask] - head).T), 95))
+        rest.append(np.percentile(np.hypot(*(flow[y, x] - head).T), 95))
         if not turns:
             matrix = build_matrix(solution, size)
     turn = 1 - rest[1] / rest[0] if rest[0] else 0.0

@@ -14,7 +14,8 @@ from torch import nn
 from facial_areas import AREAS
 
 PATCHES = 4  # a side of the mosaic, as HTNet cuts it
-STEPS = 64  # of the integral
+STEPS = 256  # of the integral: the max pooling makes its path uneven
+BATCH = 64  # mosaics at once
 
 
 def mask_quadrants(side=28):
@@ -59,7 +60,7 @@ def measure_patches(model, inputs, classes, baseline):
         baselines=baseline[None],
         target=torch.as_tensor(classes, device=inputs.device),
         n_steps=STEPS,
-        internal_batch_size=max(STEPS, len(inputs)),
+        internal_batch_size=max(BATCH, len(inputs)),
     )
     size = inputs.shape[-1] // PATCHES
     summed = nn.functional.avg_pool2d(values.sum(1, keepdim=True).float(), size) * size**2

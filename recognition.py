@@ -18,13 +18,13 @@ from clip_motion import (
     stabilize,
 )
 from clips import FACE_SIZE, crop_face, face_box
+from composite_dataset import CLASSES
 from critical_areas import measure_areas, measure_patches
 from facial_areas import AREAS, area_centres, detect_faces
 from optical_flow import flow_image, to_8bit
 from spotting import HALF_SECOND, spot
 from support.files import BadInput
 
-CLASSES = ("negative", "positive", "surprise")
 COLUMNS = (
     *("input", "status", "label"),
     *(f"p_{name}" for name in CLASSES),

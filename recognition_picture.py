@@ -147,20 +147,35 @@ def draw_contributions(axis, result):
         for x, y, width, strength in tint:
             axis.add_patch(
                 Rectangle(
-                    (x, y), width, width, alpha=0.6 * min(abs(strength) / strongest, 1), lw=0,
+                    (x, y),
+                    width,
+                    width,
+                    alpha=0.6 * min(abs(strength) / strongest, 1),
+                    lw=0,
                     color=FOR if strength > 0 else AGAINST,
                 )  # fmt: skip
             )
         inset = 2.5
         axis.add_patch(
             FancyBboxPatch(
-                (left + inset, top + inset), side - 2 * inset, side - 2 * inset, fill=False,
-                boxstyle="round,pad=0,rounding_size=6", lw=1.6, edgecolor=colour,
+                (left + inset, top + inset),
+                side - 2 * inset,
+                side - 2 * inset,
+                fill=False,
+                boxstyle="round,pad=0,rounding_size=6",
+                lw=1.6,
+                edgecolor=colour,
             )  # fmt: skip
         )
         place = dict(ha="center", va="center", color="white", size=12, weight="bold")
         box = dict(boxstyle="round,pad=0.3", facecolor=colour, edgecolor="none")
-        axis.text(left + side / 2, top + side / 2, f"{value:+.2f}".replace("-", "\u2212"), bbox=box, **place)
+        axis.text(
+            left + side / 2,
+            top + side / 2,
+            f"{value:+.2f}".replace("-", "\u2212"),
+            bbox=box,
+            **place,
+        )
 
 
 def draw_curve(axis, result):

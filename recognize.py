@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from clip_frames import find_clips, open_clip, open_pair
 from ensemble import DEFAULT, load_ensemble
-from recognition import COLUMNS, Recognition, recognize
+from recognition import CLASSES, COLUMNS, Recognition, recognize
 from support.devices import explain_failure, pick_device
 from support.exits import explain_errors
 from support.files import BadInput, make_folder, replace_file
@@ -187,6 +187,11 @@ def main(argv=None):
         torch.set_num_threads(1)  # more cost more than they bring for networks of this size
         list_jobs(args)  # what is wrong with the options shows before the weights are loaded
         ensemble = load_ensemble(args.weights, pick_device(args.device))
+        if set(ensemble.classes) != set(CLASSES):
+            raise BadInput(
+                f"--weights {args.weights} knows the classes {', '.join(ensemble.classes)}: give "
+                f"weights of {', '.join(CLASSES)}."
+            )
         writer, unreadable = Writer(args), 0
         try:
             for result in recognize_clips(args, ensemble):

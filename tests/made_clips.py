@@ -3,26 +3,44 @@ stored.
 """
 
 import struct
+from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import cv2
 import numpy as np
 
+from clip_frames import FrameStream
 from facial_areas import detect_landmarks
 from preparation.synthetic_sample import EXPRESSIONS, enlarge_portrait, make_bumps, warp
 
-SIZE = (480, 640)  # frames' height and width
-ONSET, APEX, BACK = 10, 25, 42  # where a motion begins, is strongest and has gone, of 60 frames
+SIDE = 300  # pixels: of the square frames; the face has 168
+# Where a motion begins, is strongest and has gone.
+COUNT, ONSET, APEX, BACK = 40, 8, 18, 30
 NOISE = 1.5  # grey levels, as in the sample
+
+
+@dataclass(frozen=True)
+class FrameList(FrameStream):
+    """Frames in memory, for tests that need no file."""
+
+    frames: list = ()
+
+    def read(self, wanted=lambda number: True, last=None):
+        for number, frame in enumerate(self.frames):
+            if wanted(number) and (last is None or number <= last):
+                yield number, frame
+
+
+def hold(frames, fps=100):
+    frames = list(frames)
+    return FrameList(Path("clip"), fps, len(frames), frames)
 
 
 @lru_cache(maxsize=1)
 def portrait():
-    """The astronaut, float32 [480, 640, 3]."""
-    image = enlarge_portrait()
-    rows, cols = SIZE[0] - image.shape[0], SIZE[1] - image.shape[1]
-    border = rows // 2, rows - rows // 2, cols // 2, cols - cols // 2
-    return cv2.copyMakeBorder(image, *border, cv2.BORDER_REPLICATE)
+    """The astronaut, float32 [SIDE, SIDE, 3]."""
+    return cv2.resize(enlarge_portrait(), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
 
 
 def make_grid(face):
@@ -54,7 +72,7 @@ def rise_and_fall(number, onset=ONSET, apex=APEX, back=BACK):
     return float(np.interp(number, (onset, apex, back), (0, 1, 0)))
 
 
-def make_frames(field=None, count=60, face=None, noise=NOISE, times=rise_and_fall, seed=0):
+def make_frames(field=None, count=COUNT, face=None, noise=NOISE, times=rise_and_fall, seed=0):
     """Yields uint8 frames in which a field comes and goes."""
     face, rng = portrait() if face is None else face, np.random.default_rng(seed)
     grid = make_grid(face)
