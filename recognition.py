@@ -1,4 +1,4 @@
-"""A clip -> one row: what it shows, how sure that is, which areas say so, or why there is no answer.
+"""A clip -> one row: what it shows, how sure, which areas say so; or why there is no answer.
 
 First the motion is measured, then judged, and only what passes becomes a flow image: min-max
 scaling makes a flow image of full range of anything, a still face's noise included.

@@ -131,9 +131,9 @@ def draw_contributions(axis, result):
     values = [row[f"contribution_{area}"] for area in AREAS]
     scale = FACE_SIZE / FLOW_SIZE
     strongest = max(np.abs(values if evidence.patches is None else evidence.patches).max(), 1e-6)
-    for index, (area, value) in enumerate(zip(AREAS, values)):
-        row_, col = evidence.centres[index]
-        left, top = (int(col) - HALF) * scale, (int(row_) - HALF) * scale
+    for index, value in enumerate(values):
+        middle, col = evidence.centres[index]
+        left, top = (int(col) - HALF) * scale, (int(middle) - HALF) * scale
         side, colour = 2 * HALF * scale, FOR if value > 0 else AGAINST
         tint = [(left, top, side, value)]
         if evidence.patches is not None:  # the mosaic: rows are left and right, columns eye, lip
