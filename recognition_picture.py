@@ -53,7 +53,7 @@ def draw_title(figure, result):
         probability, colour = row[f"p_{row['label']}"], COLOURS.get(row["label"], INK)
         figure.text(0.045, 0.905, row["label"], size=30, weight="bold", color=colour)
         said = f"probability {probability:.2f},  agreement {row['agreement']:.0%}"
-        figure.text(0.975, 0.945, said, size=13, color=INK, ha="right")
+        figure.text(0.954, 0.945, said, size=13, color=INK, ha="right")
     else:
         figure.text(
             0.045, 0.905, "no answer: " + row["status"].replace("_", " "), size=30, weight="bold",
@@ -61,13 +61,15 @@ def draw_title(figure, result):
         )  # fmt: skip
     measured = [("motion", "motion"), ("noise_floor", "noise floor"), ("head_motion", "head")]
     said = [f"{name} {row[key]:.2f} px" for key, name in measured if row[key] is not None]
-    figure.text(0.975, 0.908, ",  ".join(said), size=11, color=GREY, ha="right")
+    figure.text(0.954, 0.908, ",  ".join(said), size=11, color=GREY, ha="right")
     name = " and ".join(Path(part).name for part in row["input"].split())
     figure.text(0.045, 0.862, name, size=11, color=GREY)
     model = f"{row['model']} ({(row['checksum'] or '')[:8]})"
-    figure.text(0.975, 0.862, model, size=11, color=GREY, ha="right")
-    if row["warning"]:
+    figure.text(0.954, 0.862, model, size=11, color=GREY, ha="right")
+    if row["warning"] and row["label"]:
         figure.text(0.045, 0.022, textwrap.shorten(row["warning"], 190), size=10, color=AGAINST)
+    elif row["warning"]:  # the reason, where otherwise the flow and the areas would be
+        figure.text(0.53, 0.6, textwrap.fill(row["warning"], 44), size=17, color=INK, va="center")
 
 
 def draw_faces(axes, result):
@@ -197,7 +199,7 @@ def draw_curve(axis, result):
         place = row[time] if row["fps"] else row[name]
         height = float(np.interp(place, x, moved))
         axis.plot([place, place], [0, height], color=FOR, lw=1.2, ls=(0, (3, 2)))
-        axis.plot([place], [height], "o", color=FOR, ms=7, mec="white", mew=1.2)
+        axis.plot([place], [height], "o", color=FOR, ms=7, mec="white", mew=1.2, clip_on=False)
         axis.annotate(
             name, (place, height), (0, 9), textcoords="offset points", ha="center", color=FOR,
             size=11,
