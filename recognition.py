@@ -48,6 +48,9 @@ PARTLY_TURNED = 0.25
 AWAY = 0.2  # nose from the eyes' middle, in eye distances: at most 0.10 on the composite's faces
 SPREAD = 0.05  # 99 in a hundred of the composite's faces have less
 LOW_FPS = 50
+# Grey levels that the flow cannot explain: still and moved faces had at most 1.8, another face or a
+# blank picture tens.
+ANOTHER = 10
 LIGHT = 0.05  # change of the brightness that is worth a word
 # Frames before and after the onset that tell the noise: in a compressed video, frames next to each
 # other share theirs.
@@ -187,14 +190,20 @@ def align(result, crops, mask):
     row = result.row
     onset, apex = row["onset"], row["apex"]
     motion, aligned, gain = remove_head(crops[onset], crops[apex], mask)
-    floor = measure_floor(crops, onset, apex, aligned, mask)
+    unexplained = estimate_noise(crops[onset], aligned, mask)
+    floor = measure_floor(crops, onset, apex, unexplained, mask)
     if motion.head > MOVED_HEAD:
         floor += HEAD_SHARE * motion.head
     row |= {"motion": motion.face, "head_motion": motion.head, "noise_floor": floor}
     result.evidence.apex = aligned
     if abs(gain - 1) > LIGHT:
         result.warn(f"The light changes by {abs(gain - 1):.0%}; that was taken out.")
-    if motion.head > LARGE_HEAD:
+    if unexplained > ANOTHER:
+        result.end(
+            "other_face",
+            f"Onset and apex do not show the same face: {unexplained:.0f} grey levels differ.",
+        )
+    elif motion.head > LARGE_HEAD:
         result.end(
             "head_moved",
             f"The head moves by {motion.head:.1f} pixels, more than {LARGE_HEAD}.",
@@ -240,10 +249,11 @@ def remove_head(onset, frame, mask):
     return Motion(rest.face, motion.head, rest.turn, motion.matrix), aligned, gain
 
 
-def measure_floor(crops, onset, apex, aligned, mask):
+def measure_floor(crops, onset, apex, noise, mask):
     """The motion, in pixels, that noise alone may show between onset and apex.
 
-    From the most that frames beside the onset show; where there are none, from the frames' noise.
+    From the most that frames beside the onset show; where there are none, from the frames' noise in
+    grey levels.
     """
     moved = [
         remove_head(crops[onset], crops[n], mask)[0].face
@@ -252,7 +262,7 @@ def measure_floor(crops, onset, apex, aligned, mask):
     ]
     if moved:
         return max(NOISE_FLOOR, NOISE_TIMES * max(moved))
-    return max(NOISE_FLOOR, NOISE_SHARE * estimate_noise(crops[onset], aligned, mask))
+    return max(NOISE_FLOOR, NOISE_SHARE * noise)
 
 
 def answer(result, ensemble, face, aligned, centres, explain):

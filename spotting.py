@@ -24,6 +24,10 @@ STEPS = 50  # frames looked at in half a second, at most
 SPOT_SIZE, CELL = 112, 8  # pixels: the face looked at, and the cells of its flow
 KEY_SECONDS = 4  # a key frame is used no longer
 KEY_SHIFT = 10  # pixels of 224: when the head has moved so far, a new key frame is taken
+# Where the picture is another one, or nobody is there any more: cells that move by more pixels on
+# average (strong smiles of the sample have 1), or less correlation with the key frame (moved heads
+# have 0.8).
+TORN, ALIKE = 6, 0.5
 # A motion that has not come back when the clip ends counts less than one that has, and more than
 # half, which is what a steady motion's middle scores.
 UNFINISHED = 0.6
@@ -67,22 +71,33 @@ class FaceTracker:
         return True
 
     def follow(self, frame):
-        """A frame's place, or None where no face was found yet."""
+        """A frame's place, or None where there is no face, or not the key frame's any more."""
         if self.key is None:
             return self.base if self.find_face(frame) else None
-        flow = optical_flow(self.key, crop_face(frame, self.box, SPOT_SIZE), "dis")
+        face = crop_face(frame, self.box, SPOT_SIZE)
+        flow = optical_flow(self.key, face, "dis")
         flow = flow * (FACE_SIZE / SPOT_SIZE)
         side = SPOT_SIZE // CELL
         cells = cv2.resize(flow, (side, side), interpolation=cv2.INTER_AREA)[self.oval]
         head = fit_motion(self.points, cells, turns=True)
         moved = (build_design(self.points, True) @ head).reshape(2, -1).T
-        place = self.base + self.weights * (cells - moved).astype(np.float32)
+        rest = self.weights * (cells - moved).astype(np.float32)
+        if np.sqrt((rest**2).sum(1).mean()) > TORN or correlate(self.key, face) < ALIKE:
+            self.key = None
+            return None
+        place = self.base + rest
         self.age += 1
         far = np.hypot(*head[:2]) > KEY_SHIFT and self.age > self.key_frames // 8
         if far or self.age >= self.key_frames:
             self.base = place
             self.find_face(frame)
         return place
+
+
+def correlate(one, other):
+    """Of two faces' pixels, -1 to 1; 0 where one is of a single colour."""
+    one, other = (face.astype(np.float32) - face.mean() for face in (one, other))
+    return float((one * other).sum() / max(np.sqrt((one**2).sum() * (other**2).sum()), 1e-6))
 
 
 def spot(stream, progress=lambda number: None):
@@ -107,7 +122,9 @@ def spot(stream, progress=lambda number: None):
         if tracker.key is None and looked % reach != 1:
             continue  # as long as nobody is there, a look each half second
         place = tracker.follow(frame)
-        if place is not None:
+        if place is None:
+            search.interrupt()
+        else:
             search.add(number, place)
     return search.finish(), count
 
@@ -165,10 +182,18 @@ class Search:
         lengths = np.hypot(moved[..., 0], moved[..., 1])
         return np.array(self.numbers), np.percentile(lengths, 95, axis=1)
 
-    def finish(self):
-        """-> Spotted, or None where no place was added."""
+    def interrupt(self):
+        """The face is gone: what comes is not compared with what was."""
         for apex in range(len(self.numbers) - self.waiting, len(self.numbers)):
             self.weigh(apex)
         if self.best is None and self.numbers:
-            return Spotted(self.numbers[0], self.numbers[0], np.array(self.numbers), np.zeros(1))
+            number = self.numbers[0]
+            self.best = Spotted(number, number, np.array(self.numbers)[:1], np.zeros(1))
+        for kept in (self.numbers, self.places, self.rows):
+            kept.clear()
+        self.waiting = 0
+
+    def finish(self):
+        """-> Spotted, or None where no place was added."""
+        self.interrupt()
         return self.best

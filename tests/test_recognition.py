@@ -135,6 +135,15 @@ def test_times_are_judged(ensemble):
     assert row["onset_time"] is None and "frame rate is unknown" in row["warning"]
 
 
+def test_another_face_or_none_at_the_apex_has_no_label(ensemble):
+    first = next(make_frames(None))
+    other = np.ascontiguousarray(first[:, ::-1] // 2)
+    for last in (other, np.zeros_like(first)):
+        row = recognize(hold([first, first, last, last]), ensemble, onset=1, apex=2).row
+        assert row["status"] == "other_face"
+        expect_no_label(row)
+
+
 def test_a_frame_that_is_not_there_is_bad_input(ensemble):
     with pytest.raises(BadInput, match="no frame 50, the apex"):
         recognize(hold(make_frames(None, 5)), ensemble, onset=0, apex=50)

@@ -92,6 +92,14 @@ def test_somebody_who_comes_late_is_found():
     assert count == 150 and abs(found.apex - 70 - 35 - APEX) <= 2
 
 
+def test_cuts_and_empty_pictures_are_no_motion():
+    lifted = list(make_frames(move_expression(portrait(), "surprise", 2)))
+    other = [frame // 2 for frame in make_frames(None, 20, face=portrait()[:, ::-1].copy())]
+    empty = [np.zeros_like(other[0])] * 20
+    found, _ = spot(hold(other + empty + lifted + empty))
+    assert abs(found.apex - 40 - APEX) <= 2 and found.onset >= 40
+
+
 def make_long_video(path, count):
     """The face is still but for one smile, a third of the way on."""
     side = 150
