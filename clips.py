@@ -1,5 +1,6 @@
 """Frames of a clip -> onset and apex face, cut out alike; spotting of an unknown apex."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,8 @@ FRAMING = {
     "samm": ((0.511, 0.576), 0.837),
 }
 MEAN_FRAMING = (0.498, 0.520), 0.934  # over all 442 faces, for other databases
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".wmv", ".webm", ".mpg", ".mpeg", ".m4v")
 SPOT_FRAMES = 10  # frames of a clip that the first pass of the apex spotting looks at
 
 
@@ -59,6 +62,20 @@ def count_frames(path):
     if count < 1:
         raise BadInput(f"{path} is not a readable video: replace it.")
     return count
+
+
+def list_frames(folder):
+    """{frame number: path} of the images in a folder, in their numbers' order.
+
+    The number is the one that the file's name ends with.
+    """
+    files = sorted(
+        path
+        for path in folder.iterdir()
+        if not path.name.startswith(".") and path.suffix.lower() in IMAGES
+    )
+    numbered = {int(found[0]): path for path in files if (found := re.findall(r"\d+$", path.stem))}
+    return dict(sorted(numbered.items()))
 
 
 def face_box(landmarks, database=None):

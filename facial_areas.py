@@ -8,6 +8,7 @@ them in `datasets/facial_areas.csv`.
 """
 
 import importlib.util
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -30,6 +31,8 @@ MEAN_CENTRES = np.array([[8, 7], [8, 21], [20, 8], [20, 19]])
 # first alone finds 406.
 DETECTIONS = ((0.5, 0, 0.0), (0.25, 0, 0.0), (0.5, 1, 0.0), (0.25, 0, -0.5), (0.5, 0, -0.5))
 
+NUDGE = 0.05  # of a face's width: how far `detect_faces` moves its square
+
 
 @lru_cache(maxsize=1)
 def _dlib_models():
@@ -45,6 +48,16 @@ def _dlib_models():
     )
 
 
+@dataclass(frozen=True)
+class Face:
+    """A face that dlib found in an image."""
+
+    landmarks: np.ndarray  # float [5, 2], see `detect_landmarks`
+    score: float  # the detector's
+    side: float  # of the detector's square, pixels
+    spread: float  # how far the landmarks differ between nearby squares, in eye distances
+
+
 def detect_landmarks(face):
     """The five landmarks of the most certain face in an image.
 
@@ -52,23 +65,60 @@ def detect_landmarks(face):
     image's pixels: image-left eye, image-right eye (means of dlib's points 36-41 and 42-47), nose
     tip (30), image-left and image-right lip corner (48, 54); or None where dlib finds no face.
     """
-    detector, predictor = _dlib_models()
-    grey = face if face.ndim == 2 else cv2.cvtColor(face, cv2.COLOR_BGR2GRAY)
+    for padded, boxes, scores, border, scale in _run_detector(face, DETECTIONS):
+        if len(boxes):
+            return (_fit_landmarks(padded, boxes[int(np.argmax(scores))]) - border) / scale
+    return None
+
+
+def detect_faces(image, settings=DETECTIONS):
+    """All faces in an image, uint8 [H, W, 3] or [H, W] -> list of Face, the largest first.
+
+    The first of the settings that finds any face counts; fewer settings save time where there is
+    none. `Face.spread` tells landmarks that hold from those that were guessed: the model knows no
+    certainty of its own, but on a poor face it answers differently for a square beside.
+    """
+    import dlib
+
+    for padded, boxes, scores, border, scale in _run_detector(image, settings):
+        faces = []
+        for box, score in zip(boxes, scores):
+            step = round(NUDGE * box.width())
+            nudged = [
+                _fit_landmarks(padded, dlib.translate_rect(box, dlib.point(x, y)))
+                for x, y in ((0, 0), (step, 0), (-step, 0), (0, step), (0, -step))
+            ]
+            distance = max(np.linalg.norm(nudged[0][1] - nudged[0][0]), 1.0)
+            spread = np.linalg.norm(np.std(nudged, axis=0), axis=1).mean() / distance
+            points = (nudged[0] - border) / scale
+            faces.append(Face(points, float(score), box.width() / scale, float(spread)))
+        if faces:
+            return sorted(faces, key=lambda face: -face.side)
+    return []
+
+
+def _run_detector(image, settings):
+    """Yields dlib's finds for each setting: (padded image, boxes, scores, border, scale)."""
+    detector, _ = _dlib_models()
+    grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     # the detector's window is 80 pixels: large frames would only cost time
     scale = min(1.0, 448 / min(grey.shape))
     if scale < 1:
         grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    for share, upsampling, threshold in DETECTIONS:
+    for share, upsampling, threshold in settings:
         border = round(share * min(grey.shape))
         padded = cv2.copyMakeBorder(grey, border, border, border, border, cv2.BORDER_REPLICATE)
         boxes, scores, _ = detector.run(padded, upsampling, threshold)
-        if len(boxes):
-            parts = predictor(padded, boxes[int(np.argmax(scores))]).parts()
-            points = (np.array([(point.x, point.y) for point in parts], float) - border) / scale
-            return np.stack(
-                [points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]]
-            )
-    return None
+        yield padded, boxes, scores, border, scale
+
+
+def _fit_landmarks(image, box):
+    """A face's square in an image -> the five landmarks, float [5, 2]."""
+    _, predictor = _dlib_models()
+    points = np.array([(point.x, point.y) for point in predictor(image, box).parts()], float)
+    return np.stack(
+        [points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]]
+    )
 
 
 def area_centres(landmarks, face_size):

@@ -15,11 +15,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from clips import VideoFrame, count_frames
+from clips import VIDEOS, VideoFrame, count_frames
 from preparation.raw_databases import Clip
 from support.files import BadInput, read_table
 
-VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".wmv", ".webm", ".mpg", ".mpeg", ".m4v")
 COLUMNS = ("clip", "subject", "label", "onset", "apex")
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from clips import list_frames
 from composite_dataset import CLASSES
 from support.files import BadInput
 
@@ -80,13 +81,7 @@ class Clip:
 
     def frames(self):
         """{frame number: path} of the images in the clip's folder."""
-        files = sorted(
-            path
-            for path in self.folder.iterdir()
-            if not path.name.startswith(".")
-            and path.suffix.lower() in (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
-        )
-        return {int(found[0]): path for path in files if (found := re.findall(r"\d+$", path.stem))}
+        return list_frames(self.folder)
 
 
 def read_clips(database, source):

@@ -20,12 +20,16 @@ class Stopped(KeyboardInterrupt):
         self.number = number
 
 
+STOPPED = "Stopped. What is finished is kept; the same command goes on from there."
+
+
 @contextmanager
-def explain_errors(script, expected=(), explain=lambda error: ""):
+def explain_errors(script, expected=(), explain=lambda error: "", stopped=STOPPED):
     """Bad input ends with exit status 2, Ctrl-C with 130, SIGTERM with 143.
 
     script: the command's name, which begins the sentence; expected: other errors whose own message
-    is the sentence; explain(error): a sentence for an error of the machine, or empty.
+    is the sentence; explain(error): a sentence for an error of the machine, or empty; stopped: what
+    is said on Ctrl-C.
     """
     previous = {}
     if threading.current_thread() is threading.main_thread():
@@ -36,8 +40,7 @@ def explain_errors(script, expected=(), explain=lambda error: ""):
     except (BadInput, *expected) as error:
         end(f"{script}: {make_one_line(error)}", 2)
     except KeyboardInterrupt as error:
-        status = 128 + getattr(error, "number", signal.SIGINT)
-        end("\nStopped. What is finished is kept; the same command goes on from there.", status)
+        end(f"\n{stopped}", 128 + getattr(error, "number", signal.SIGINT))
     except (RuntimeError, MemoryError) as error:
         sentence = explain(error)
         if not sentence:

@@ -1,0 +1,144 @@
+"""What can be recognized, as a stream of frames: a video, a folder of frames, two images.
+
+A video is read from its beginning to its end, a frame at a time: seeking lands on other frames in
+some formats. OpenCV turns the frames as the file's rotation metadata says.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+from clips import IMAGES, VIDEOS, list_frames, read_frame
+from support.files import BadInput
+
+# For FFmpeg, read when a video is opened: no words of its own beside ours, and no file that sends
+# it elsewhere, such as a list of streams.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "protocol_whitelist;file")
+PLAUSIBLE_FPS = (1, 2000)  # some files give their time base, 90000, as the frame rate
+
+
+@dataclass(frozen=True)
+class FrameStream:
+    """A clip; subclasses say where its frames come from."""
+
+    path: Path
+    fps: float | None  # frames per second, where known
+    count: int | None  # frames, as the file says; None: not said
+
+    def __str__(self):
+        return str(self.path)
+
+    def read(self, wanted=lambda number: True, last=None):
+        """Yields (number, frame [H, W, 3]) of the frames that are wanted, in order, to `last`."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class VideoStream(FrameStream):
+    """A video file; frames count from 0."""
+
+    def read(self, wanted=lambda number: True, last=None):
+        video, number = open_video(self.path), 0
+        try:
+            while (last is None or number <= last) and video.grab():
+                if wanted(number):
+                    found, frame = video.retrieve()
+                    if not found:
+                        return
+                    yield number, frame
+                number += 1
+        finally:
+            video.release()
+
+
+@dataclass(frozen=True)
+class FolderStream(FrameStream):
+    """Image files {number: path}; frames count as in the files' names."""
+
+    files: dict
+
+    def read(self, wanted=lambda number: True, last=None):
+        shape = None
+        for number, path in self.files.items():
+            if (last is not None and number > last) or not wanted(number):
+                continue
+            frame = read_frame(path)
+            if frame.shape != (shape or frame.shape):
+                raise BadInput(f"{path} differs in size from the frames before: make all alike.")
+            shape = frame.shape
+            yield number, frame
+
+
+def open_video(path):
+    """-> cv2.VideoCapture; raises BadInput where the file holds no pictures."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # it would warn as well
+    video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    cv2.utils.logging.setLogLevel(level)
+    if not video.isOpened() or video.get(cv2.CAP_PROP_FRAME_WIDTH) < 1:
+        video.release()
+        raise BadInput(f"{path} is not a readable video with pictures: replace the file.")
+    return video
+
+
+def open_clip(path, fps=None):
+    """A video or a folder of frames -> FrameStream; raises BadInput.
+
+    fps: the frame rate, where the file does not say, or says a wrong one.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            files = list_frames(path)
+            if not files:
+                raise BadInput(f"{path} holds no frames: images whose names end with a number.")
+            return FolderStream(path, fps, len(files), files)
+        if not path.is_file():
+            raise BadInput(f"{path} does not exist: give a video or a folder of frames.")
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}).") from None
+    if path.suffix.lower() in IMAGES:
+        raise BadInput(f"{path} is one image: give two, --onset {path.name} --apex OTHER.")
+    video = open_video(path)
+    said, count = video.get(cv2.CAP_PROP_FPS), int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+    video.release()
+    if not PLAUSIBLE_FPS[0] <= said <= PLAUSIBLE_FPS[1]:
+        said = None
+    return VideoStream(path, fps or said, count if count > 0 else None)
+
+
+def open_pair(onset, apex):
+    """Two image files -> FolderStream of frames 0 and 1."""
+    files = {0: Path(onset), 1: Path(apex)}
+    return FolderStream(Path(f"{onset} {apex}"), None, 2, files)
+
+
+def find_clips(paths):
+    """Paths as given -> list of paths of single clips, those within a folder of clips one by one.
+
+    A folder that holds numbered images is a clip; any other stands for the videos and folders in
+    it. Raises BadInput where a folder holds neither.
+    """
+    clips = []
+    for path in map(Path, paths):
+        if not path.is_dir() or list_frames(path):
+            clips.append(path)
+            continue
+        inner = [child for child in path.iterdir() if not child.name.startswith(".")]
+        inner = [c for c in inner if c.is_dir() or c.suffix.lower() in VIDEOS]
+        if not inner:
+            raise BadInput(
+                f"{path} holds neither frames, their names ending with a number, nor "
+                f"videos ({', '.join(VIDEOS)})."
+            )
+        clips += find_clips(sorted(inner, key=sort_naturally))
+    return clips
+
+
+def sort_naturally(path):
+    """A key that puts clip2 before clip10."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]

@@ -1,0 +1,114 @@
+"""Streams of frames: each kind of clip, and what is none."""
+
+import wave
+
+import cv2
+import numpy as np
+import pytest
+from made_clips import turn_mp4, write_frames, write_video
+
+from clip_frames import find_clips, open_clip, open_pair
+from clips import list_frames
+from support.files import BadInput
+
+
+def draw_corner(count=5, height=94, width=121):
+    """Frames with a bright corner, above left; the frame's number is its brightness."""
+    for number in range(count):
+        frame = np.full((height, width, 3), 20 + 10 * number, np.uint8)
+        frame[:20, :20] = 250
+        yield frame
+
+
+def test_a_video_is_read_in_order_and_only_where_wanted(tmp_path):
+    stream = open_clip(write_video(tmp_path / "a.mp4", draw_corner(12), fps=50))
+    assert (stream.fps, stream.count) == (50, 12)
+    frames = dict(stream.read())
+    assert list(frames) == list(range(12))
+    some = dict(stream.read({3, 7, 9}.__contains__, last=8))
+    assert list(some) == [3, 7]
+    np.testing.assert_array_equal(some[7], frames[7])
+    assert frames[7].mean() > frames[3].mean() + 20
+
+
+def test_a_frame_rate_that_is_given_counts_more(tmp_path):
+    path = write_video(tmp_path / "a.mp4", draw_corner(), fps=50)
+    assert open_clip(path, 200).fps == 200
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_frames_of_odd_size_are_turned_as_the_file_says(tmp_path, degrees):
+    path = write_video(tmp_path / "a.mp4", draw_corner())
+    plain = next(iter(open_clip(path).read()))[1]
+    turn_mp4(path, degrees)
+    turned = next(iter(open_clip(path).read()))[1]
+    np.testing.assert_array_equal(turned, np.rot90(plain, -degrees // 90))
+    bright = np.argwhere(turned[..., 0] > 200).mean(0) / turned.shape[:2]
+    assert tuple(np.round(bright)) == {90: (0, 1), 180: (1, 1), 270: (1, 0)}[degrees]
+
+
+def test_a_folder_counts_as_its_names_do(tmp_path):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number, frame in zip((9, 10, 100), draw_corner()):
+        assert cv2.imwrite(str(folder / f"img{number}.png"), frame)
+    (folder / "notes.txt").write_text("no frame")
+    stream = open_clip(folder, 200)
+    assert [number for number, _ in stream.read()] == [9, 10, 100] == list(list_frames(folder))
+    assert (stream.fps, stream.count) == (200, 3)
+
+
+def test_frames_of_two_sizes_are_refused(tmp_path):
+    frames = [*draw_corner(2), *draw_corner(1, width=50)]
+    with pytest.raises(BadInput, match="img0002.png differs in size"):
+        list(open_clip(write_frames(tmp_path / "frames", frames)).read())
+
+
+def test_two_images_are_a_clip(tmp_path):
+    write_frames(tmp_path / "frames", draw_corner(2))
+    pair = open_pair(*sorted((tmp_path / "frames").iterdir()))
+    assert [number for number, _ in pair.read()] == [0, 1] and pair.fps is None
+
+
+def test_a_truncated_video_gives_what_is_there(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (40, 96, 96, 3)).astype(np.uint8)
+    path = write_video(tmp_path / "a.avi", noise, code="MJPG")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert 5 < len(list(open_clip(path).read())) < 40
+    path = write_video(tmp_path / "b.mp4", noise)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])  # its index is at the end
+    with pytest.raises(BadInput, match="b.mp4 is not a readable video"):
+        open_clip(path)
+
+
+def test_what_is_no_clip_is_refused(tmp_path, capfd):
+    with wave.open(str(tmp_path / "sound.wav"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(16000))
+    (tmp_path / "sound.wav").rename(tmp_path / "sound.mp4")
+    (tmp_path / "text.mp4").write_text("This is not a video.\n" * 100)
+    (tmp_path / "empty.avi").write_bytes(b"")
+    for name in ("sound.mp4", "text.mp4", "empty.avi"):
+        with pytest.raises(BadInput, match=f"{name} is not a readable video"):
+            open_clip(tmp_path / name)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadInput, match="holds no frames"):
+        open_clip(tmp_path / "empty")
+    with pytest.raises(BadInput, match="does not exist"):
+        open_clip(tmp_path / "nothing.mp4")
+    assert cv2.imwrite(str(tmp_path / "one1.png"), next(draw_corner()))
+    with pytest.raises(BadInput, match="is one image: give two"):
+        open_clip(tmp_path / "one1.png")
+    assert capfd.readouterr().err == ""  # no words of FFmpeg's own
+
+
+def test_a_folder_of_clips_stands_for_each_of_them(tmp_path):
+    for name in ("clip10", "clip2"):
+        write_frames(tmp_path / "all" / name, draw_corner(2))
+    write_video(tmp_path / "all" / "b.mp4", draw_corner())
+    (tmp_path / "all" / "readme.txt").write_text("no clip")
+    found = find_clips([tmp_path / "all", tmp_path / "missing.mp4"])
+    assert [path.name for path in found] == ["b.mp4", "clip2", "clip10", "missing.mp4"]
+    (tmp_path / "none").mkdir()
+    with pytest.raises(BadInput, match="neither frames"):
+        find_clips([tmp_path / "none"])
