@@ -66,9 +66,9 @@ def build_network(record):
 
 def load_ensemble(name_or_path, device="cpu"):
     """A folder in weights/pretrained/ or the path of a file -> Ensemble; raises BadInput."""
-    path = Path(name_or_path)
+    path, name = Path(name_or_path), Path(name_or_path).stem
     if not path.is_file():
-        path = FOLDER / name_or_path / f"clips{ENDING}"
+        path, name = FOLDER / name_or_path / f"clips{ENDING}", name_or_path
     if not path.is_file():
         raise BadInput(
             f"there are no weights '{name_or_path}': give a {ENDING} file, or a folder of {FOLDER} "
@@ -80,7 +80,6 @@ def load_ensemble(name_or_path, device="cpu"):
         for member, state in zip(members, states.values()):
             load_state(member, state, path)
         checksum = hashlib.sha256(path.read_bytes()).hexdigest()
-        name = f"{path.parent.name}/{path.stem}"
         ensemble = Ensemble(members, record, name, checksum, more["baseline"])
         if ensemble.baseline.shape != (3, FLOW_SIZE, FLOW_SIZE):
             raise ValueError("its networks see other areas than the four")

@@ -52,7 +52,12 @@ def parse_arguments(argv):
     add("--csv", type=Path, metavar="FILE", help="a table, one row per clip")
     add("--json", metavar="FILE|-", help="a list, one object per clip; -: on standard output")
     add("--picture", type=Path, metavar="FILE", help="one page about the clip: png, pdf, svg")
-    add("--weights", default=DEFAULT, metavar="NAME|PATH", help="a .safetensors file")
+    add(
+        "--weights",
+        default=DEFAULT,
+        metavar="NAME|PATH",
+        help="a folder of weights/pretrained/, or a .safetensors file",
+    )
     add("--device", default="auto", help="cpu, cuda or auto")
     add("--explain", action="store_true", help="also which parts of the areas, on the picture")
     args = parser.parse_args(argv)

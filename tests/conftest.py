@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 import main_HTNet
 from composite_dataset import (
@@ -21,12 +20,12 @@ from composite_dataset import (
     FLOW_TREE,
     INDEX_NAME,
     load_composite,
-    normalize,
 )
-from ensemble import load_ensemble
-from facial_areas import crop_areas, find_centres
-from htnet import HTNet
+from ensemble import build_network, load_ensemble
+from facial_areas import find_centres
+from inputs import make_inputs, parse_areas
 from loso import train_fold
+from support.shipped_weights import write_shipped
 
 ROOT = Path(__file__).parent.parent
 torch.set_num_threads(1)  # threads cost more than they bring at these sizes
@@ -156,23 +155,20 @@ def ensemble_file(tmp_path_factory):
     """Weights of two small networks, trained for some seconds on the synthetic sample."""
     composite = load_composite(ROOT / "datasets" / "sample")
     centres = find_centres(composite, ROOT / "datasets" / "sample" / "facial_areas.csv")[0]
-    mosaics = [crop_areas(flow, at) for flow, at in zip(normalize(composite.flows), centres)]
-    inputs = torch.from_numpy(np.stack(mosaics).transpose(0, 3, 1, 2).copy())
-    network = dict(image_size=28, patch_size=7, num_classes=3, dim=16, heads=3, num_hierarchies=3)
-    network["block_repeats"] = (1, 1, 1)
-    tensors = {"baseline": inputs.mean(0)}
+    inputs = make_inputs(composite.flows, centres, parse_areas("all"), normalized=True)
+    settings = {name: getattr(main_HTNet, name) for name in main_HTNet.CONSTANTS}
+    settings |= {"DIM": 16, "BLOCK_REPEATS": [1, 1, 1], "NORMALIZE": True}
+    record, states = {"settings": settings, "data": "", "classes": composite.classes}, {}
     for seed in range(2):
         torch.manual_seed(seed)
-        model = HTNet(**network)
+        model = build_network(record)
         order = torch.randperm(len(inputs))
         labels = torch.from_numpy(composite.labels)[order]
         options = dict(epochs=25, batch_size=27, learning_rate=1e-3, keep="none")
         train_fold(model, inputs[order], labels, inputs[:3], labels[:3], **options)
-        tensors |= {f"{seed}/{name}": value for name, value in model.state_dict().items()}
+        states[f"seed{seed}"] = model.state_dict()
     path = tmp_path_factory.mktemp("ensemble") / "small.safetensors"
-    settings = json.dumps({"network": network, "classes": composite.classes})
-    save_file({name: t.contiguous().clone() for name, t in tensors.items()}, path,
-              {"settings": settings})  # fmt: skip
+    write_shipped(path, states, record, baseline=inputs.mean(0))
     return path
 
 

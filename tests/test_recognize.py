@@ -112,7 +112,10 @@ def test_options_that_make_no_sense_are_refused(run, arguments, sentence):
 
 def test_weights_that_are_none_are_refused(run, tmp_path):
     (tmp_path / "bad.safetensors").write_bytes(b"no weights")
-    for weights, sentence in ((tmp_path / "bad.safetensors", "does not hold"), ("x", "no weights")):
+    for weights, sentence in (
+        (tmp_path / "bad.safetensors", "cannot be used"),
+        ("x", "no weights"),
+    ):
         status, _, errors = run("a.mp4", weights=weights)
         assert status == 2 and sentence in errors and "Traceback" not in errors
 
