@@ -20,9 +20,9 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from clip_frames import find_clips, open_clip, open_pair
-from ensemble import DEFAULT, load_ensemble
-from recognition import CLASSES, COLUMNS, Recognition, recognize
+from recognition.clip import CLASSES, COLUMNS, Recognition, recognize
+from recognition.ensemble import DEFAULT, load_ensemble
+from recognition.frames import find_clips, open_clip, open_pair
 from support.devices import explain_failure, pick_device
 from support.exits import explain_errors
 from support.files import BadInput, make_folder, replace_file
@@ -141,7 +141,7 @@ class Writer:
             text = json.dumps(self.rows, indent=1, allow_nan=False)
             replace_file(path, lambda temporary, text=text: temporary.write_text(text, "utf-8"))
         if self.picture or self.output:
-            from recognition_picture import draw_recognition
+            from recognition.picture import draw_recognition
 
             for path in (self.picture, self.output and self.name_picture(row["input"])):
                 if path:

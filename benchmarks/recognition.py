@@ -17,11 +17,8 @@ import cv2
 import numpy as np
 import torch
 
-from clip_frames import open_clip
-from clip_motion import estimate_noise, mask_areas
 from clips import FACE_SIZE, crop_face, face_box
 from composite_dataset import CLASSES, load_composite
-from ensemble import Ensemble
 from facial_areas import area_centres, detect_landmarks
 from htnet import HTNet
 from preparation.synthetic_sample import (
@@ -30,7 +27,10 @@ from preparation.synthetic_sample import (
     make_bumps,
     warp,
 )
-from recognition import recognize, remove_head
+from recognition.clip import recognize, remove_head
+from recognition.ensemble import Ensemble
+from recognition.frames import open_clip
+from recognition.motion import estimate_noise, mask_areas
 from support.files import read_image
 
 SIZE, COUNT, FPS = (480, 640), 100, 100

@@ -3,8 +3,8 @@
     python -m study.ship folds weights/RUN            folds.safetensors: a network per subject
     python -m study.ship clips weights/RUN-seed*      clips.safetensors: networks trained on all
 
-The networks of the folds are stored in half precision, and only where that changes no prediction.
-Those for clips are averaged (`ensemble.py`); beside them lies the mean of the training samples'
+The folds' networks are stored in half precision, which must not change a prediction. Those for
+clips are averaged (`recognition/ensemble.py`); beside them lies the mean of the training samples'
 inputs, in whose place an area is put to see what it contributes.
 """
 
@@ -19,9 +19,9 @@ import torch
 import loso
 from augmentation import mirror
 from composite_dataset import load_composite
-from ensemble import build_network
 from facial_areas import find_centres
 from inputs import list_layout, make_inputs, parse_areas
+from recognition.ensemble import build_network
 from support.files import BadInput, make_folder
 from support.shipped_weights import ENDING, load_state, read_shipped, write_shipped
 

@@ -21,10 +21,10 @@ from composite_dataset import (
     INDEX_NAME,
     load_composite,
 )
-from ensemble import build_network, load_ensemble
 from facial_areas import find_centres
 from inputs import make_inputs, parse_areas
 from loso import train_fold
+from recognition.ensemble import build_network, load_ensemble
 from support.shipped_weights import write_shipped
 
 ROOT = Path(__file__).parent.parent

@@ -10,9 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from clip_frames import FrameStream
 from facial_areas import detect_landmarks
 from preparation.synthetic_sample import EXPRESSIONS, enlarge_portrait, make_bumps, warp
+from recognition.frames import FrameStream
 
 SIDE = 300  # pixels: of the square frames; the face has 168
 # Where a motion begins, is strongest and has gone.

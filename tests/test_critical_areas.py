@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from critical_areas import mask_quadrants, measure_areas, measure_patches
 from facial_areas import AREAS, crop_areas
 from htnet import HTNet
+from recognition.critical_areas import mask_quadrants, measure_areas, measure_patches
 
 
 @pytest.fixture(scope="module")

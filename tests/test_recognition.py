@@ -17,12 +17,12 @@ from made_clips import (
     write_video,
 )
 
-import recognition
-from clip_frames import open_clip
 from composite_dataset import load_composite
 from facial_areas import detect_landmarks
 from preparation.synthetic_sample import make_bumps, warp
-from recognition import COLUMNS, recognize
+from recognition import clip as recognition
+from recognition.clip import COLUMNS, recognize
+from recognition.frames import open_clip
 from support.files import BadInput, read_image
 
 pytest.importorskip("skimage", reason="scikit-image has the portrait")

@@ -8,9 +8,9 @@ import pytest
 from made_clips import make_frames, move_expression, portrait, write_frames, write_video
 
 import recognize
-from ensemble import load_ensemble
-from recognition import COLUMNS, Recognition
-from recognition_picture import draw_recognition
+from recognition.clip import COLUMNS, Recognition
+from recognition.ensemble import load_ensemble
+from recognition.picture import draw_recognition
 from support.files import BadInput
 
 pytest.importorskip("skimage", reason="scikit-image has the portrait")

@@ -20,9 +20,9 @@ from made_clips import (
     write_video,
 )
 
-from clip_frames import FrameStream, open_clip
 from preparation.synthetic_sample import warp
-from spotting import spot
+from recognition.frames import FrameStream, open_clip
+from recognition.spotting import spot
 
 pytest.importorskip("skimage", reason="scikit-image has the portrait")
 

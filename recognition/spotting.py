@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from clip_motion import EYE_OPENING, build_design, fit_motion, mask_oval
 from clips import FACE_SIZE, crop_face, face_box
 from facial_areas import DETECTIONS, detect_faces
 from optical_flow import optical_flow, to_8bit
+from recognition.motion import EYE_OPENING, build_design, fit_motion, mask_oval
 
 HALF_SECOND = 0.5  # seconds: a micro-expression rises in less (Yan et al. 2013: in 0.26 at most)
 UNKNOWN_FPS = 100  # taken where the frame rate is not known: SMIC's

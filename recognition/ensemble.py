@@ -13,7 +13,7 @@ from htnet import HTNet
 from support.files import BadInput
 from support.shipped_weights import ENDING, load_state, read_shipped
 
-FOLDER = Path(__file__).parent / "weights" / "pretrained"
+FOLDER = Path(__file__).parents[1] / "weights" / "pretrained"
 DEFAULT = "HTNet"
 
 

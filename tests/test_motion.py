@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from made_clips import SIDE, add_noise, make_grid, move_expression, move_head, portrait
 
-from clip_motion import (
+from clips import FACE_SIZE, crop_face, face_box
+from facial_areas import area_centres, detect_landmarks
+from preparation.synthetic_sample import warp
+from recognition.motion import (
     EYE_OPENING,
     estimate_noise,
     mask_areas,
@@ -12,9 +15,6 @@ from clip_motion import (
     measure_motion,
     stabilize,
 )
-from clips import FACE_SIZE, crop_face, face_box
-from facial_areas import area_centres, detect_landmarks
-from preparation.synthetic_sample import warp
 
 
 @pytest.fixture(scope="module")

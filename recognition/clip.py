@@ -9,7 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from clip_motion import (
+from clips import FACE_SIZE, crop_face, face_box
+from composite_dataset import CLASSES
+from facial_areas import AREAS, area_centres, detect_faces
+from optical_flow import flow_image, to_8bit
+from recognition.critical_areas import measure_areas, measure_patches
+from recognition.motion import (
     Motion,
     estimate_noise,
     mask_areas,
@@ -17,12 +22,7 @@ from clip_motion import (
     measure_motion,
     stabilize,
 )
-from clips import FACE_SIZE, crop_face, face_box
-from composite_dataset import CLASSES
-from critical_areas import measure_areas, measure_patches
-from facial_areas import AREAS, area_centres, detect_faces
-from optical_flow import flow_image, to_8bit
-from spotting import HALF_SECOND, spot
+from recognition.spotting import HALF_SECOND, spot
 from support.files import BadInput
 
 COLUMNS = (

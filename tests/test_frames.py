@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from made_clips import turn_mp4, write_frames, write_video
 
-from clip_frames import find_clips, open_clip, open_pair
 from clips import list_frames
+from recognition.frames import find_clips, open_clip, open_pair
 from support.files import BadInput
 
 
