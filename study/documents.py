@@ -24,6 +24,7 @@ DOCUMENTS = [
         "docs/tables.md",
         "docs/details.md",
         "docs/questions.md",
+        "docs/honest.md",
         "README.md",
     )
 ]

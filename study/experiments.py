@@ -84,7 +84,17 @@ SVMS = {
     for maps, scaled in (("pixels", ""), ("normalized", ", centred and scaled"))
 }
 PIXELS_SVM, SCALED_SVM = "SVM-whole-pixels-14", "SVM-whole-normalized-14"
-NAMES = EXPERIMENTS | SVMS | PART | NESTED
+# In docs/honest.md.
+HONEST = {
+    "HTNet-honest": "HTNet, honest recipe",
+    "STSTNet-honest": "STSTNet, honest recipe",
+    "STSTNet-views": "STSTNet, honest recipe without the teacher",
+}
+SVMS |= {
+    "SVM-both-mirrored-14": "SVM, maps and areas with magnitude, mirrored",
+    "SVM-nested": "SVM, chosen by inner groups",
+}
+NAMES = EXPERIMENTS | SVMS | PART | NESTED | HONEST
 README_HTNET = "HTNet-dim64"  # where HTNet's published figures stand beside ours
 
 
@@ -104,7 +114,8 @@ def split_seed(name):
 def check_names():
     """Refuses a folder whose name stands for nothing here: it would be left out in silence."""
     for folder in RESULTS.iterdir():
-        if folder.name == "unfinished" or not folder.is_dir():  # runs that go on: see its README
+        # runs that go on, see its README; the trials of the honest recipe
+        if folder.name in ("unfinished", "honest-trials") or not folder.is_dir():
             continue
         name = re.sub(r"-seed\d+$", "", folder.name)
         if name not in SVMS and (name not in NAMES or name == folder.name):

@@ -2,25 +2,26 @@
 
 import numpy as np
 import pandas as pd
+import torch
 
 from evaluation import bootstrap_scores, score_groups, unweighted_scores
 from report import format_markdown
-from study.experiments import RESULTS, find_runs, read_predictions, read_run
+from study.experiments import (
+    HONEST,
+    NAMES,
+    RESULTS,
+    describe,
+    find_runs,
+    read_predictions,
+    read_run,
+)
 from study.honest_settings import AVERAGES, SETTINGS
 from study.honest_trials import GROUPS, split_groups
 from study.summarize import format_seeds
 
 TRIALS = RESULTS / "honest-trials"
 REFERENCE = "STSTNet-seed1"  # any complete run: the samples' names, subjects and labels
-ROWS = {  # of the table of recipes: what it is
-    "HTNet-dim64": "HTNet, paper's recipe, dim 64",
-    "STSTNet": "STSTNet, its port's recipe",
-    "STSTNet-views": "STSTNet, honest recipe without the teacher",
-    "STSTNet-honest": "STSTNet, honest recipe",
-    "HTNet-honest": "HTNet, honest recipe",
-    "SVM-both-mirrored-14": "the teacher itself, an SVM",
-    "SVM-nested": "SVM, chosen by inner groups among 24",
-}
+ROWS = ("HTNet-dim64", "STSTNet", *HONEST, "SVM-both-mirrored-14", "SVM-nested")
 
 
 def read_trials(seed=1):
@@ -87,23 +88,21 @@ def tabulate_nested():
 
 
 def average_seeds(name):
-    """-> (one of an experiment's runs, predictions int [N] of the mean over its seeds)."""
-    runs = [read_run(folder) for folder in find_runs(name)]
-    logits = np.stack([run["logits"][-1].astype(float) for run in runs])
-    odds = np.exp(logits - logits.max(-1, keepdims=True))
-    mean = (odds / odds.sum(-1, keepdims=True)).mean(0)
-    return runs[0], mean.argmax(-1)
+    """-> (one of an experiment's runs, predictions int [N] of its seeds' mean probabilities)."""
+    runs = [dict(np.load(folder / "epochs.npz")) for folder in find_runs(name)]
+    logits = torch.from_numpy(np.stack([run["logits"][-1] for run in runs])).double()
+    return runs[0], logits.softmax(-1).mean(0).argmax(-1).numpy()
 
 
 def tabulate_recipes():
     """The honest scores of each recipe, and what `best` would have made of it."""
     rows = []
-    for name, meaning in ROWS.items():
+    for name in ROWS:
         folders = find_runs(name)
         if not folders:
             continue
         tables = list(read_predictions(name, "last").values())
-        rows.append(make_row(describe_seeds(meaning, len(tables)), tables))
+        rows.append(make_row(describe(name), tables))
         if not name.startswith("SVM"):
             best = read_predictions(name, "best").values()
             scores = [unweighted_scores(t["label"], t["prediction"])[0] for t in best]
@@ -112,12 +111,8 @@ def tabulate_recipes():
             run, predicted = average_seeds(name)
             columns = {key: run[key + "s"] for key in ("name", "database", "subject", "label")}
             table = pd.DataFrame(columns | {"prediction": predicted})
-            rows.append(make_row(f"{meaning}, {len(tables)} seeds averaged", [table]))
+            rows.append(make_row(f"{NAMES[name]}, {len(tables)} seeds averaged", [table]))
     return format_markdown(pd.DataFrame(rows).fillna("–"))
-
-
-def describe_seeds(meaning, count):
-    return meaning if count == 1 else f"{meaning} ({count} seeds)"
 
 
 def make_row(name, tables):

@@ -10,7 +10,7 @@ from composite_dataset import CLASSES
 from evaluation import CHOICES, count_confusions, group_by_database, score_groups
 from htnet import PAPER, HTNet
 from report import PUBLISHED, format_markdown
-from study import choice_tables, nested, trainings
+from study import choice_tables, honest, nested, trainings
 from study.choices import compute_uf1
 from study.comparisons import PAIRS, tabulate_methods, tabulate_pairs
 from study.experiments import (
@@ -205,6 +205,9 @@ def make_tables():
         "epochs": choice_tables.tabulate_epochs(),
         "classes": tabulate_classes(),
         "confusions": tabulate_confusions(README_HTNET),
+        "honest trials": honest.tabulate_trials(),
+        "honest nested": honest.tabulate_nested(),
+        "recipes": honest.tabulate_recipes(),
         "side by side": tabulate_methods(),
         "machines": tabulate_machines(),
         "by dim": tabulate_dims(),

@@ -3,6 +3,7 @@
     python -m study.trainings            at the paper's settings: needs a CUDA GPU
     python -m study.trainings --wide     the paper's width in bf16: two CPU cores, days
     python -m study.trainings --narrow   narrow HTNets: two CPU cores, some seventeen hours
+    python -m study.trainings --honest   the honest recipe: two CPU cores, some two hours
     python -m study.trainings --open     leaves out what docs/results/ holds already
     python -m study.trainings --print    only prints the commands
 
@@ -53,10 +54,11 @@ SIXTEEN = (
 
 
 def list_trainings(group="full"):
-    """[(run, its options)] of "full", "wide" or "narrow"; what else is the same for all is in
-    `make_command`.
+    """[(run, its options)] of "full", "wide", "narrow" or "honest"; what else is the same for all
+    is in `make_command`.
     """
-    return {"full": list_full, "wide": list_wide, "narrow": list_narrow}[group]()
+    lists = {"full": list_full, "wide": list_wide, "narrow": list_narrow, "honest": list_honest}
+    return lists[group]()
 
 
 def name_htnet(kind, *options, seed=1):
@@ -130,6 +132,16 @@ def list_narrow():
     ]
 
 
+def list_honest():
+    honest, ststnet = ["--recipe", "honest", "--threads", 1], ["--model", "STSTNet"]
+    views = ["--teacher", False, "--class_weights", True, "--label_smoothing", 0.1, "--epochs", 30]
+    return [
+        *((f"HTNet-honest-seed{seed}", [*honest, "--seed", seed]) for seed in range(1, 6)),
+        *((f"STSTNet-honest-seed{n}", [*ststnet, *honest, "--seed", n]) for n in (1, 2, 3)),
+        *((f"STSTNet-views-seed{n}", [*ststnet, *honest, *views, "--seed", n]) for n in (1, 2, 3)),
+    ]
+
+
 def make_command(run, options, group):
     """The training's command line as a list of str; HTNets on CPU cores take two processes."""
     launch = (
@@ -169,7 +181,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     groups = parser.add_mutually_exclusive_group()
-    for group in ("narrow", "wide"):
+    for group in ("narrow", "wide", "honest"):
         groups.add_argument(f"--{group}", action="store_const", const=group, dest="group")
     parser.add_argument("--open", action="store_true")
     parser.add_argument("--print", action="store_true")
