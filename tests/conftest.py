@@ -168,7 +168,7 @@ def ensemble_file(tmp_path_factory):
         train_fold(model, inputs[order], labels, inputs[:3], labels[:3], **options)
         states[f"seed{seed}"] = model.state_dict()
     path = tmp_path_factory.mktemp("ensemble") / "small.safetensors"
-    write_shipped(path, states, record, baseline=inputs.mean(0))
+    write_shipped(path, model, states, record, baseline=inputs.mean(0))
     return path
 
 

@@ -7,6 +7,7 @@ import torch
 from conftest import SMALL, rows
 
 from htnet import HTNet
+from recognition.ensemble import build_network
 from support.files import BadInput
 from support.shipped_weights import load_state, read_shipped, write_shipped
 
@@ -23,9 +24,15 @@ def test_states_come_back_without_queries_and_keys(tmp_path, half):
     network, other = make_network(), make_network()
     mean = torch.ones(3, 28, 28)
     path = tmp_path / "folds.safetensors"
-    write_shipped(path, {"s01": network.state_dict(), "006": {}}, RECORD, half, baseline=mean)
+    write_shipped(
+        path, network, {"s01": network.state_dict(), "006": {}}, RECORD, half, baseline=mean
+    )
     states, record, more = read_shipped(path)
-    assert record == RECORD and torch.equal(more["baseline"], mean)
+    assert (
+        record["data"] == "abc"
+        and record["settings"]["DIM"] == 16
+        and torch.equal(more["baseline"], mean)
+    )
     assert not any("query_key" in name for name in states["s01"])
     load_state(other, states["s01"], path)
     inputs = torch.randn(4, 3, 28, 28)
@@ -36,7 +43,8 @@ def test_states_come_back_without_queries_and_keys(tmp_path, half):
 
 def test_other_networks_and_damaged_files_are_refused_by_name(tmp_path):
     path = tmp_path / "folds.safetensors"
-    write_shipped(path, {"s01": make_network().state_dict()}, RECORD)
+    network = make_network()
+    write_shipped(path, network, {"s01": network.state_dict()}, RECORD)
     state = read_shipped(path)[0]["s01"]
     with pytest.raises(BadInput, match="folds.safetensors holds the weights of another network"):
         load_state(make_network(dim=24), state, path)
@@ -44,15 +52,17 @@ def test_other_networks_and_damaged_files_are_refused_by_name(tmp_path):
     with pytest.raises(BadInput, match="head.bias"):
         load_state(make_network(), state, path)
     two = HTNet(**SIZES | {"num_hierarchies": 2}, dim=16, block_repeats=(1, 1))
-    write_shipped(path, {"s01": two.state_dict()}, RECORD)
-    with pytest.raises(BadInput, match="query_key"):  # here queries and keys are trained
-        load_state(two, read_shipped(path)[0]["s01"], path)
+    write_shipped(path, two, {"s01": two.state_dict()}, RECORD)  # queries and keys are trained
+    load_state(two, read_shipped(path)[0]["s01"], path)
+    state = {name: value for name, value in two.state_dict().items() if "query_key" not in name}
+    with pytest.raises(BadInput, match="query_key"):
+        load_state(two, state, path)
     data = path.read_bytes()
     for content in (data[:-100], data[:4], b"", b"PK" + data):
         path.write_bytes(content)
         with pytest.raises(BadInput, match="folds.safetensors cannot be used"):
             read_shipped(path)
-    write_shipped(path, {"s01": {"head.bias": torch.tensor([float("nan")])}}, RECORD)
+    write_shipped(path, two, {"s01": {"head.bias": torch.tensor([float("nan")])}}, RECORD)
     with pytest.raises(BadInput, match="not finite"):
         read_shipped(path)
 
@@ -66,7 +76,8 @@ def test_shipped_weights_are_evaluated_with_their_own_settings(tiny, command):
     record = json.loads((run / "settings.json").read_text())
     shipped = tiny.parent / "weights" / "pretrained" / "HTNet"
     shipped.mkdir(parents=True)
-    write_shipped(shipped / "folds.safetensors", states, record)
+    network = build_network(record)
+    write_shipped(shipped / "folds.safetensors", network, states, record)
     status, output, _ = command("--train", "False")
     assert status == 0 and "DIM 8" in output and "NORMALIZE True" in output
     assert rows(output, "last epoch") == rows(trained, "last")
@@ -82,7 +93,8 @@ def test_a_folds_weights_only_classify_their_own_subject(tiny, command):
     shipped = tiny.parent / "weights" / "pretrained" / "HTNet"
     shipped.mkdir(parents=True)
     record = json.loads((run / "settings.json").read_text())
-    write_shipped(shipped / "folds.safetensors", states, record)
+    network = build_network(record)
+    write_shipped(shipped / "folds.safetensors", network, states, record)
     status, _, error = command("--train", "False")
     assert status == 2 and "'006' in weights" in error and "(5 of 6" in error
     status, output, _ = command("--train", "False", "--subjects", "s01")
