@@ -25,6 +25,7 @@ DOCUMENTS = [
         "docs/details.md",
         "docs/questions.md",
         "docs/honest.md",
+        "weights/README.md",
         "README.md",
     )
 ]

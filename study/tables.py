@@ -208,6 +208,7 @@ def make_tables():
         "honest trials": honest.tabulate_trials(),
         "honest nested": honest.tabulate_nested(),
         "recipes": honest.tabulate_recipes(),
+        "card": honest.tabulate_card(),
         "side by side": tabulate_methods(),
         "machines": tabulate_machines(),
         "by dim": tabulate_dims(),

@@ -1,10 +1,12 @@
 """Weights that ship: one safetensors file for the networks of many folds."""
 
+import hashlib
 import json
 
+import pandas as pd
 import pytest
 import torch
-from conftest import SMALL, rows
+from conftest import ROOT, SMALL, rows
 
 from htnet import HTNet
 from recognition.ensemble import build_network
@@ -99,3 +101,24 @@ def test_a_folds_weights_only_classify_their_own_subject(tiny, command):
     assert status == 2 and "'006' in weights" in error and "(5 of 6" in error
     status, output, _ = command("--train", "False", "--subjects", "s01")
     assert status == 0 and "s01: predicted" in output
+
+
+def test_the_files_that_ship_are_those_of_the_model_card():
+    card = (ROOT / "weights" / "README.md").read_text(encoding="utf-8")
+    files = sorted((ROOT / "weights" / "pretrained" / "HTNet").glob("*.safetensors"))
+    assert [path.name for path in files] == ["clips.safetensors", "folds.safetensors"]
+    for path in files:
+        assert hashlib.sha256(path.read_bytes()).hexdigest() in card
+        assert path.stat().st_size < 20e6
+
+
+def test_what_ships_prints_the_committed_scores(real_datasets, command, capsys):
+    """On the real composite without any training: the predictions of docs/results/."""
+    options = ["--datasets", real_datasets, "--weights", ROOT / "weights", "--run", "none"]
+    status, output, _ = command("--train", "False", *options)
+    assert status == 0
+    ours = pd.read_csv("results/pretrained-HTNet/evaluation.csv").set_index("name")
+    committed = ROOT / "docs" / "results" / "HTNet-honest-seed1"
+    table = pd.read_csv(committed / "predictions.csv").set_index("name")
+    assert (ours["prediction"] == table["last"].loc[ours.index]).all()
+    assert rows(output, "last epoch") == rows((committed / "report.md").read_text(), "last")
