@@ -44,15 +44,21 @@ def format_mean(mean, low, high):
     return f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"
 
 
-def tabulate_contributions():
-    """A row per true class: the samples, each area's mean contribution, and their sum."""
+def tabulate_contributions(against="_samples"):
+    """A row per true class: the samples, each area's mean contribution, and their sum.
+
+    against: "_samples", the training samples; "", their mean input.
+    """
     table, rows = read_contributions(), []
-    table["sum"] = table[list(AREAS)].sum(1)
+    columns = {area.replace("_", " "): table[area + against] for area in AREAS}
+    table = table[["subject", "label", "start"]].assign(**columns, sum=sum(columns.values()))
     for label, name in enumerate(CLASSES):
         mine = table[table["label"] == label]
-        cells = estimate_means(mine, (*AREAS, "sum"))
+        cells = estimate_means(mine, (*columns, "sum"))
         row = {"class": name, "samples": len(mine)}
-        rows.append(row | {c.replace("_", " "): format_mean(*cells[c]) for c in cells})
+        if not against:
+            row["mean input's probability"] = f"{mine['start'].mean():.3f}"
+        rows.append(row | {column: format_mean(*cells[column]) for column in cells})
     return format_markdown(pd.DataFrame(rows))
 
 
@@ -60,7 +66,7 @@ def tabulate_sides():
     """Contributions of both eyes' areas and both lips'."""
     table, rows = read_contributions(), []
     table["eyes"], table["lips"] = (
-        table[[f"left_{part}", f"right_{part}"]].sum(1) for part in ("eye", "lip")
+        table[[f"left_{part}_samples", f"right_{part}_samples"]].sum(1) for part in ("eye", "lip")
     )
     table["eyes − lips"] = table["eyes"] - table["lips"]
     for label, name in enumerate(CLASSES):
@@ -100,7 +106,7 @@ def compare(table):
 def draw_face(axis, values, limit):
     """A schematic face with the four areas in the colour of their contribution."""
     for area, (mean, low, high) in values.items():
-        x, y = PLACES[area]
+        x, y = PLACES[area.removesuffix("_samples")]
         colour = (0.13, 0.40, 0.67) if mean > 0 else (0.70, 0.09, 0.17)
         strength = min(abs(mean) / limit, 1)
         axis.add_patch(Rectangle((x, y), 13, 13, color=colour, alpha=0.85 * strength, lw=0))
@@ -125,7 +131,8 @@ def draw_figure():
     """docs/critical_areas.png: a face per class."""
     table = read_contributions()
     values = [
-        estimate_means(table[table["label"] == label], AREAS) for label in range(len(CLASSES))
+        estimate_means(table[table["label"] == label], [f"{area}_samples" for area in AREAS])
+        for label in range(len(CLASSES))
     ]
     limit = max(abs(mean) for cells in values for mean, _, _ in cells.values())
     figure = Figure(figsize=(10, 4.1), layout="constrained")
