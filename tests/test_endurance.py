@@ -2,12 +2,17 @@
 
 import multiprocessing
 import re
+import resource
 import shutil
 from concurrent.futures import ProcessPoolExecutor
 
+import numpy as np
 import pytest
 
+from support.files import BadInput
+from tests.endurance import fuzz
 from tests.endurance.__main__ import DOCUMENT
+from tests.endurance.edits import EDITS
 from tests.endurance.power_loss import Rename, Sync, list_states
 from tests.endurance.trials import TRIALS, run_here
 
@@ -45,3 +50,20 @@ def test_the_document_names_every_trial():
     table = re.search(r"<!-- trials -->\n(.*)<!-- end -->", DOCUMENT.read_text("utf-8"), re.DOTALL)
     for trial in TRIALS.values():
         assert f"| {trial.what} |" in table[1]
+
+
+def test_a_reader_that_refuses_everything_is_a_fault(tmp_path, monkeypatch):
+    def refuse(case):
+        raise BadInput("never")
+
+    monkeypatch.setitem(fuzz.FUZZ, "records", lambda folder: (EDITS, refuse, []))
+    assert any(fuzz.try_fuzz("records", tmp_path, 3))
+
+
+def test_every_case_that_takes_much_memory_is_a_fault(monkeypatch):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    monkeypatch.setattr(fuzz, "MEMORY", before + 10**8)
+    size = 3 * 10**8
+    faults = [fuzz.run_case(np.ones, (size // 8,)) for _ in range(2)]
+    assert all(faults), faults
+    assert fuzz.run_case(np.ones, (3,)) is None
