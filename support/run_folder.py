@@ -34,6 +34,7 @@ from support.records import (
 from support.weights_files import save_weights
 
 LEFTOVERS = ("folds/*.npz", "*.pth", "report.md", "predictions.csv", "evaluation.csv", "*.png")
+LEFTOVERS += ("facial_areas.csv",)
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # how file systems say so
 LOCKS = []  # of the runs that this process trains
 
@@ -62,6 +63,10 @@ class RunFolder:
 
     def weights_path(self, subject):
         return self.weights / f"{subject}.pth"
+
+    def areas_path(self):
+        """Of the facial areas found, where the data are read-only."""
+        return self.results / "facial_areas.csv"
 
     def is_finished(self, fold):
         """Whether the fold's logits, and its weights where they are kept, are there."""
