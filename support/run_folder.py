@@ -57,6 +57,7 @@ class RunFolder:
         self.weights = Path(settings.WEIGHTS, settings.RUN)
         self.keeps_weights = settings.KEEP != "none"
         self.record = None  # this run's settings and hash of the data, once both are known
+        self.nameless = {}  # subjects of folds that were read and do not say whose they are: told?
 
     def fold_path(self, subject):
         return self.results / "folds" / f"{subject}.npz"
@@ -217,7 +218,18 @@ class RunFolder:
                 f"{path} is of another run: {'; '.join(different)}; delete it to train this "
                 "subject anew, or choose another RUN."
             )
+        if not theirs:
+            self.nameless.setdefault(subject, False)
         return fold
+
+    def tell_nameless(self):
+        """Prints, once of each, how many folds were taken that do not say whose they are."""
+        if not all(self.nameless.values()):
+            say(
+                f"Note: {len(self.nameless)} of the folds in {self.results} do not say whose they "
+                "are (earlier versions did not write it): taken as this run's."
+            )
+        self.nameless = dict.fromkeys(self.nameless, True)
 
 
 def remove(path):

@@ -352,14 +352,22 @@ def test_what_a_fold_holds_is_checked(tiny, command, change, words):
     assert words in error
 
 
-def test_folds_of_earlier_versions_are_taken(tiny, command):
-    command("--train", "True", "--keep", "none", *SMALL)
-    path = tiny.parent / "results" / "HTNet" / "folds" / "s01.npz"
-    fold = dict(np.load(path))
-    del fold["record"]
-    np.savez(path, **fold)
-    status, output, _ = command("--train", "True", "--keep", "none", *SMALL)
-    assert status == 0 and "6 of 6 folds were finished before" in output
+def test_folds_of_earlier_versions_are_taken_with_a_note(tiny, command):
+    few = ["--subjects", "s01,s02", "--keep", "none", *SMALL]
+    assert "do not say whose" not in command("--train", "True", *few)[1]
+    for subject in ("s01", "s02"):
+        path = tiny.parent / "results" / "HTNet" / "folds" / f"{subject}.npz"
+        fold = dict(np.load(path))
+        del fold["record"]
+        np.savez(path, **fold)
+    status, output, _ = command("--train", "True", *few)
+    assert status == 0 and "2 of 2 folds were finished before" in output
+    assert output.count("do not say whose they are") == 1
+    assert "Note: 2 of the folds in results/HTNet do not say whose" in output
+    # those that this command did not ask for enter the report, too
+    status, output, _ = command("--train", "True", *["--subjects", "s01", *few[2:]])
+    assert status == 0 and output.count("do not say whose they are") == 2
+    assert "Note: 1 of the" in output and "Note: 2 of the" in output
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
