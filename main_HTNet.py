@@ -141,6 +141,7 @@ def train(settings):
     for fold in run.held_out:
         if fold.name in finished:
             run.load_fold(fold)  # a damaged one is refused now, not after hours of training
+    run.folder.tell_nameless()
     wait_for_all()  # what a quick rank trains now was not finished before
     if finished:
         say(

@@ -2,12 +2,17 @@
 
 import multiprocessing
 import re
+import resource
 import shutil
 from concurrent.futures import ProcessPoolExecutor
 
+import numpy as np
 import pytest
 
+from support.files import BadInput
+from tests.endurance import fuzz, kills
 from tests.endurance.__main__ import DOCUMENT
+from tests.endurance.edits import EDITS
 from tests.endurance.power_loss import Rename, Sync, list_states
 from tests.endurance.trials import TRIALS, run_here
 
@@ -45,3 +50,49 @@ def test_the_document_names_every_trial():
     table = re.search(r"<!-- trials -->\n(.*)<!-- end -->", DOCUMENT.read_text("utf-8"), re.DOTALL)
     for trial in TRIALS.values():
         assert f"| {trial.what} |" in table[1]
+
+
+def test_a_reader_that_refuses_everything_is_a_fault(tmp_path, monkeypatch):
+    def refuse(case):
+        raise BadInput("never")
+
+    monkeypatch.setitem(fuzz.FUZZ, "records", lambda folder: (EDITS, refuse, []))
+    assert any(fuzz.try_fuzz("records", tmp_path, 3))
+
+
+def test_every_case_that_takes_much_memory_is_a_fault(monkeypatch):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    monkeypatch.setattr(fuzz, "MEMORY", before + 10**8)
+    size = 3 * 10**8
+    faults = [fuzz.run_case(np.ones, (size // 8,)) for _ in range(2)]
+    assert all(faults), faults
+    assert fuzz.run_case(np.ones, (3,)) is None
+
+
+def test_half_a_report_is_a_fault(tmp_path):
+    expected = {"report.md": b"# whole", "predictions.csv": b"a,b"}
+    (tmp_path / "report.md").write_bytes(b"# whole")
+    (tmp_path / ".1.tmp.predictions.csv").write_bytes(b"a")
+    assert kills.find_half(tmp_path, expected) is None
+    (tmp_path / "predictions.csv").write_bytes(b"a,")
+    assert kills.find_half(tmp_path, expected) == "not whole under the final name: predictions.csv"
+
+
+@pytest.mark.parametrize("status, counted", [(0, 0), (1, 0), (-9, 2)])
+def test_a_report_that_was_not_killed_is_no_case(tmp_path, monkeypatch, status, counted):
+    def make_report(folder):
+        results = folder / "place" / "results" / "trial"
+        results.mkdir(parents=True)
+        (results / "report.md").write_bytes(b"# whole")
+        return folder / "place"
+
+    def trace(place, options, log):
+        log.write_text("7 write(1)\n7 rename()\n")
+        return status
+
+    monkeypatch.setattr(kills, "make_place", make_report)
+    monkeypatch.setattr(kills, "_trace", trace)
+    monkeypatch.setattr(kills, "finish", lambda *_: 0)
+    monkeypatch.setattr(kills, "check_end", lambda *_, **__: None)
+    monkeypatch.setattr(kills.shutil, "which", lambda name: name)
+    assert len(list(kills.try_report_kills(tmp_path, 2))) == counted

@@ -3,6 +3,7 @@
 import random
 import re
 import shutil
+import signal
 import subprocess
 import time
 from types import SimpleNamespace
@@ -122,5 +123,15 @@ def try_report_kills(folder, count):
             if not name.startswith("folds/") and name != "settings.json":
                 (place / "results/trial" / name).unlink()
         inject = f"inject={CALLS}:signal=KILL:when={number}"
-        _trace(place, ["-e", f"trace={CALLS}", "-e", inject], log)
-        yield check_end(place, expected, only=tuple(expected))
+        status = _trace(place, ["-e", f"trace={CALLS}", "-e", inject], log)
+        if status != -signal.SIGKILL:
+            continue  # it came to its end before that call: no case
+        half = find_half(place / "results/trial", expected)
+        yield half or check_end(place, expected, only=tuple(expected))
+
+
+def find_half(folder, expected):
+    """None, or which files of a killed report are there, but not as `expected` ({name: bytes})."""
+    there = read_tree(folder)
+    half = [name for name, content in there.items() if content != expected.get(name)]
+    return f"not whole under the final name: {', '.join(half)}" if half else None
