@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 CHOICES = {
-    "last": "the last epoch for everybody: no selection at all",
-    "average": "the mean of the probabilities over the last tenth of the epochs: no selection "
-    "either, and steadier",
+    "last": "the last epoch for everybody: fixed in advance",
+    "average": "the mean of the probabilities over the last tenth of the epochs: fixed in advance, "
+    "and no single epoch decides",
     "best": "each subject's own epoch of highest accuracy, as the released code counts: chosen on "
     "the test subject itself, so optimistic by construction",
 }

@@ -43,6 +43,7 @@ def tabulate_gain():
                 "`best` − `last`": compute_uf1(name, "best") - compute_uf1(name, "last"),
                 "mean late epoch": compute_uf1(name, "late"),
                 "`best` across seeds": "–" if across is None else across,
+                "own other half": compute_uf1(name, "own-half"),
                 "split subjects": compute_uf1(name, "split"),
                 "best common epoch": compute_uf1(name, "common"),
                 "`best`, halves": " / ".join(f"{half:.4f}" for half in np.mean(halves, axis=0)),

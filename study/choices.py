@@ -18,7 +18,7 @@ from evaluation import (
 )
 from study.experiments import SVMS, find_runs, read_predictions, read_runs
 
-SPLITS, DRAWS = 200, 100
+SPLITS, HALVES, DRAWS = 200, 20, 100
 
 
 def score_epochs(run):
@@ -61,6 +61,28 @@ def score_across(runs):
             if other is not run
         ]
     )
+
+
+def score_own_half(run):
+    """Each subject's epoch chosen on one half of its own samples, scored on the other half of the
+    same run, and vice versa; the mean over HALVES splits.
+
+    A subject with one sample has no other half: it takes a random late epoch.
+    """
+    correct = (run["predicted"] == run["labels"]).astype(float)
+    people = [np.flatnonzero(run["subjects"] == name) for name in np.unique(run["subjects"])]
+    random, total, scores = np.random.default_rng(0), len(correct), []
+    for _ in range(HALVES):
+        epochs = np.empty(len(run["labels"]), int)
+        for samples in people:
+            one, other = np.array_split(random.permutation(samples), 2)
+            if not len(other):
+                epochs[one] = random.integers(total // 2, total)
+                continue
+            epochs[other] = find_latest_best(correct[:, one].sum(1))
+            epochs[one] = find_latest_best(correct[:, other].sum(1))
+        scores.append(score_chosen(run, epochs))
+    return np.mean(scores)
 
 
 def score_best_of(run, k):
@@ -128,6 +150,7 @@ PER_RUN = {  # choice: UF1 of a run
     "common": lambda run: score_epochs(run).max(),
     "late": score_late,
     "split": score_split,
+    "own-half": score_own_half,
     "others": lambda run: score_chosen(
         run,
         choose_epochs(np.eye(3)[run["predicted"]], run["labels"], run["subjects"], "others"),
@@ -140,7 +163,7 @@ def compute_uf1(name, choice):
     """UF1 of Full, the mean over seeds.
 
     name: an experiment, a run or a machine. choice: one of CHOICES; "common", each run's best epoch
-    for everybody; "late", the mean late epoch; "split", "across", "others" as above.
+    for everybody; "late", the mean late epoch; "split", "own-half", "across", "others" as above.
     """
     if choice in CHOICES:
         tables = read_predictions(name, choice).values()

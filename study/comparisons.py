@@ -57,7 +57,13 @@ PAIRS = {
         ),
         ("STSTNet-order210", "STSTNet"),
         ("STSTNet-normalized", "STSTNet"),
-        (SCALED_SVM, PIXELS_SVM),
+    ],
+    "machines' scaling": [
+        (name.replace("pixels", "normalized"), name) for name in SVMS if "-pixels-" in name
+    ],
+    "machines' areas": [
+        ("SVM-areas-pixels-14", PIXELS_SVM),
+        ("SVM-areas-normalized-14", SCALED_SVM),
     ],
     "dims": [
         *((f"HTNet-dim{dim}", "HTNet-dim64") for dim in trainings.NARROW_DIMS),
@@ -147,8 +153,8 @@ def tabulate_methods():
 
 
 def tabulate_pairs(pairs):
-    """Paired comparisons of same seeds, at the last epoch and of `average`: difference, interval,
-    p, and p after Holm's correction for the rows; what could have been seen; `best`.
+    """Paired comparisons of same seeds. At the last epoch: difference, interval, p, p after Holm's
+    correction for the rows, and what could have been seen; of `average` and `best` untested.
 
     Rows of full-size HTNets are a family of their own, so that they don't change what narrow ones
     have shown.
@@ -161,23 +167,23 @@ def tabulate_pairs(pairs):
         seeds = compared["last"][2]
         row = {"": f"{name_row(one)} − {name_row(other)}", "seeds": seeds}
         results = {choice: compare(a, b) for choice, (a, b, _) in compared.items()}
-        for choice, comma in (("last", ""), ("average", ", `average`")):
-            result = results[choice]
-            row |= {
-                f"`{choice}`": f"{result['difference']:+.4f}",
-                f"95 %{comma}": "{:+.3f} to {:+.3f}".format(*result["interval"]),
-                f"p{comma}": result["p"],
-                f"p, Holm{comma}": None,
-            }
+        row |= show_difference(results["last"], "`last`", "95 %")
+        row |= {"p": results["last"]["p"], "p, Holm": None}
         row |= {"could be seen": f"{results['last']['seen']:.3f}"}
+        row |= show_difference(results["average"], "`average`", "95 %, `average`")
         rows.append(row | {"`best`": f"{results['best']['difference']:+.4f}"})
         full_size.append(is_full_size(one))
     if not rows:
         return "No pair of these has been run."
     table = pd.DataFrame(rows)
-    for comma in ("", ", `average`"):
-        table[f"p, Holm{comma}"] = table.groupby(full_size)[f"p{comma}"].transform(correct_holm)
+    table["p, Holm"] = table.groupby(full_size)["p"].transform(correct_holm)
     return format_markdown(table)
+
+
+def show_difference(result, difference, interval):
+    """Two cells under these headings."""
+    low, high = result["interval"]
+    return {difference: f"{result['difference']:+.4f}", interval: f"{low:+.3f} to {high:+.3f}"}
 
 
 def name_row(name):

@@ -4,8 +4,9 @@
 
 In the text, what stands between `<!-- tables: NAME -->` and `<!-- end -->` is replaced, and the
 number after `<!-- uf1 RUNS/CHOICE -->` or `<!-- uf1 RUNS/CHOICE - RUNS/CHOICE -->` (Full, the mean
-over seeds; see `choices.compute_uf1`). A number after `<!-- in NAME -->` must stand in that table:
-`find_strays` lists those that do not, and those without a mark.
+over seeds; see `choices.compute_uf1`). A number after `<!-- in NAME -->` must stand in that table
+with its sign, one after `<!-- minus in NAME -->` with the opposite sign: `find_strays` lists those
+that do not, and those without a mark.
 """
 
 import argparse
@@ -32,7 +33,7 @@ DOCUMENTS = [
     )
 ]
 NUMBER = r"(<!-- uf1 (\S+)/([\w-]+)(?: - (\S+)/([\w-]+))? -->\s?)([+-]?[\d.]*\d)"
-QUOTED = r"<!-- in (.+?) -->\s?([+-]?[\d.]*\d)"
+QUOTED = r"<!-- (minus )?in (.+?) -->\s?([+-]?[\d.]*\d)"
 TABLE = r"<!-- tables: (.+?) -->.*?<!-- end -->"
 
 
@@ -62,11 +63,17 @@ def find_strays(text, tables):
     prose = re.sub(TABLE, "", text, flags=re.DOTALL)
     strays = [
         f"{number} is not in the table '{name}'"
-        for name, number in re.findall(QUOTED, prose)
-        if not re.search(rf"(?<![\d.]){re.escape(number.lstrip('+'))}(?!\d)", tables[name])
+        for minus, name, number in re.findall(QUOTED, prose)
+        if not stands_in(tables[name], number, turned=bool(minus))
     ]
     unmarked = re.sub(QUOTED, "", re.sub(NUMBER, "", prose))
     return strays + [f"{n} has no mark" for n in re.findall(r"(?<![\d.])0?\.\d{3,4}\b", unmarked)]
+
+
+def stands_in(table, number, turned):
+    """Whether a number stands in a table with its sign, or, where it is turned, with the other."""
+    sign = "-" if number.startswith("-") != turned else r"\+?"
+    return re.search(rf"(?<![\d.-]){sign}{re.escape(number.lstrip('+-'))}(?!\d)", table)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from study.experiments import (
     find_runs,
     is_full_size,
     read_run,
+    split_seed,
 )
 from support.files import replace_file
 
@@ -32,6 +33,7 @@ MARKS = {
     "across": ("best epoch of another seed", "D", "#009E73"),
     "best": ("each subject's best epoch", "o", "#D55E00"),
 }
+SHIFTS = {"average": 0.22, "across": 0.22}  # below the row's line: no mark hides `last`
 LABELS = {  # of the first row: how far to the side, how far below, which end is meant
     "last": (0.012, 0.46, "left"),
     "average": (0.0, 0.80, "center"),
@@ -56,7 +58,7 @@ def label_marks(axis, values, y):
         text, _, colour = MARKS[choice]
         axis.annotate(
             text,
-            (values[choice], y + 0.12),
+            (values[choice], y + SHIFTS.get(choice, 0) + 0.12),
             xytext=(values[choice] + dx, y + dy),
             ha=side,
             va="center",
@@ -95,22 +97,29 @@ def draw_finding():
         values = {choice: uf1 for choice, uf1 in values.items() if uf1 is not None}
         honest = [uf1 for choice, uf1 in values.items() if choice != "best"]
         axis.plot([min(honest), values["best"]], [y, y], color="#BBBBBB", linewidth=3, zorder=1)
-        for choice, uf1 in values.items():
+        for choice in sorted(values, key=lambda choice: choice == "last"):  # on top of the others
             _, shape, colour = MARKS[choice]
             size = 130 if shape == "o" else 62
-            axis.scatter(uf1, y, s=size, marker=shape, color=colour, edgecolor="white", zorder=3)
-        for choice, x, side in (
-            ("last", min(honest) - 0.008, "right"),
-            ("best", values["best"] + 0.008, "left"),
-        ):
+            axis.scatter(
+                values[choice],
+                y + SHIFTS.get(choice, 0),
+                s=size,
+                marker=shape,
+                color=colour,
+                edgecolor="white",
+                zorder=3,
+            )
+        for choice in ("last", "best"):  # above their own dots
             text, colour = f"{values[choice]:.3f}", MARKS[choice][2]
-            style = {"ha": side, "va": "center", "color": colour, "weight": "bold"}
-            axis.text(x, y, text, fontsize=11, bbox=WHITE, zorder=2, **style)
+            style = {"ha": "center", "va": "center", "color": colour, "weight": "bold"}
+            axis.text(values[choice], y - 0.36, text, fontsize=11, bbox=WHITE, zorder=2, **style)
         if y == named:
             label_marks(axis, values, y)
     axis.set_yticks(places, [ROWS[name] for name in rows], fontsize=11)
     axis.set(xlim=(0.56, 0.885), ylim=(len(rows) + 0.1, -1.35))
-    axis.set_xlabel("UF1 over all 442 samples, the mean over the seeds", fontsize=11)
+    seeds = sorted({split_seed(folder.name)[1] for name in rows for folder in find_runs(name)})
+    named = ", ".join(map(str, seeds))
+    axis.set_xlabel(f"UF1 over all 442 samples, the mean over seeds {named}", fontsize=11)
     axis.tick_params(left=False)
     for side in ("left", "right", "top"):
         axis.spines[side].set_visible(False)

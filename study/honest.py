@@ -124,7 +124,7 @@ def make_row(name, tables):
     low, high = bootstrap_scores(first["label"], first["prediction"], first["subject"])[0]
     scores = [score_groups(t["database"], t["label"], t["prediction"]) for t in tables]
     cells = {group: format_seeds([score[group] for score in scores]) for group in scores[0]}
-    return {"": name} | cells | {"95 %, Full UF1": f"{low:.3f}–{high:.3f}"}
+    return {"": name} | cells | {"95 %, seed 1": f"{low:.3f}–{high:.3f}"}
 
 
 def tabulate_card():

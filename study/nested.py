@@ -26,9 +26,12 @@ from htnet import PAPER, HTNet
 from report import format_markdown
 from run import hash_data
 from study import experiments
+from study.comparisons import count_by_subject
+from study.paired import compare
 from support.devices import pick_device
 from support.files import BadInput, make_folder, replace_file, write_text
 from support.ranks import count_ranks, is_first, join_ranks, rank, say, wait_for_all
+from support.records import UNREADABLE
 
 NAME, SHARE = "HTNet-dim64-nested", 5  # one in five is an inner subject
 
@@ -78,10 +81,18 @@ def train(composite, inputs, fold, arguments, device):
 
 
 def read_fold(path, record):
-    """A finished fold's arrays; raises BadInput where it is of other settings or data."""
-    with np.load(path) as file:
-        fold = dict(file)
-    if json.loads(str(fold["record"])) != record:
+    """A finished fold's arrays; raises BadInput where it is missing, damaged, or of other settings
+    or data.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            fold = {name: file[name] for name in ("logits", "epoch", "record")}
+        theirs = json.loads(str(fold["record"]))
+    except UNREADABLE as error:
+        raise BadInput(
+            f"{path} is missing or damaged ({error}): delete it and start the same command again."
+        ) from error
+    if theirs != record:
         raise BadInput(f"{path} is of other settings or data: give another --output.")
     return fold
 
@@ -109,13 +120,21 @@ def write_predictions(path, composite, folds, stored):
 
 
 def tabulate():
-    """UF1 of Full of the packed nested runs, the mean over seeds."""
-    rows = []
+    """UF1 of Full of the packed nested runs, the mean over seeds; nested − last, paired."""
+    rows, counts = [], {}
     for choice in ("last", "nested"):
         if tables := experiments.read_predictions(NAME, choice).values():
             uf1 = [unweighted_scores(t["label"], t["prediction"])[0] for t in tables]
             rows.append({"epoch choice": choice, "seeds": len(uf1), "UF1": float(np.mean(uf1))})
-    return format_markdown(pd.DataFrame(rows)) if rows else "Not run yet."
+            counts[choice] = np.stack([*count_by_subject(NAME, choice)[0].values()])
+    if not rows:
+        return "Not run yet."
+    result = compare(counts["nested"], counts["last"])
+    low, high = result["interval"]
+    return (
+        f"{format_markdown(pd.DataFrame(rows))}\n\nnested − last: {result['difference']:+.4f} "
+        f"(95 % {low:+.3f} to {high:+.3f}, p {result['p']:.4f})."
+    )
 
 
 def main(argv=None):

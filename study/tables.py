@@ -71,6 +71,7 @@ def tabulate_dims():
                 row[f"`{choice}`"] = f"{np.mean(uf1):.3f}" + (
                     f" ± {np.std(uf1, ddof=1):.3f}" if len(uf1) > 1 else ""
                 )
+            row["different predictions"] = f"{np.mean([*map(count_different, folders)]):.1f}"
             row["training loss"] = f"{np.mean([losses[-1] for losses in stored]):.4f}"
         rows.append(row | ({"paper": f"{PAPER_BY_DIM[dim]:.3f}"} if dim in PAPER_BY_DIM else {}))
     columns = [
@@ -78,10 +79,22 @@ def tabulate_dims():
         "parameters",
         "epochs (seeds)",
         *(f"`{choice}`" for choice in CHOICES),
+        "different predictions",
         "training loss",
         "paper",
     ]
     return format_markdown(pd.DataFrame(rows, columns=columns).fillna("–"))
+
+
+def count_different(folder):
+    """How many different predictions (of all its samples) a subject has; the subjects' mean."""
+    run = read_run(folder)
+    return np.mean(
+        [
+            len(np.unique(run["predicted"][:, run["subjects"] == name], axis=0))
+            for name in np.unique(run["subjects"])
+        ]
+    )
 
 
 def tabulate_machines():
@@ -185,6 +198,17 @@ def tabulate_open(group):
     )
 
 
+def tabulate_unfinished():
+    """How many of the 68 folds of the runs in docs/results/unfinished/ are trained."""
+    folders = sorted((RESULTS / "unfinished").glob("*-seed*"))
+    rows = [
+        {"run": f"`{folder.name}`", "folds": f"{len(list(folder.glob('folds/*.npz')))} of 68"}
+        for folder in folders
+        if not (RESULTS / folder.name).exists()
+    ]
+    return format_markdown(pd.DataFrame(rows, columns=["run", "folds"]))
+
+
 def make_tables():
     """{name in the text: markdown}"""
     check_names()
@@ -217,5 +241,6 @@ def make_tables():
         "machines": tabulate_machines(),
         "by dim": tabulate_dims(),
         **{family: tabulate_pairs(pairs) for family, pairs in PAIRS.items()},
+        "unfinished": tabulate_unfinished(),
         **{f"open, {group}": tabulate_open(group) for group in ("narrow", "wide", "full")},
     }

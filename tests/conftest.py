@@ -4,6 +4,7 @@ this process.
 
 import csv
 import json
+import os
 import re
 import tarfile
 from pathlib import Path
@@ -33,10 +34,14 @@ torch.set_num_threads(1)  # threads cost more than they bring at these sizes
 
 @pytest.fixture(scope="session")
 def real_datasets(tmp_path_factory):
-    """The real composite's datasets folder; where it is absent, the test is skipped."""
-    archive = ROOT.parent / "shared" / "data" / "composite.tar.xz"
+    """The real composite's datasets folder; where it is absent, the test is skipped.
+
+    HTNET_COMPOSITE names the archive, a .tar.xz, where it lies elsewhere.
+    """
+    beside = ROOT.parent / "shared" / "data" / "composite.tar.xz"
+    archive = Path(os.environ.get("HTNET_COMPOSITE") or beside)
     if not archive.exists():
-        pytest.skip("the real composite (../shared/data/composite.tar.xz) is not at hand")
+        pytest.skip(f"the real composite ({archive}, or HTNET_COMPOSITE) is not at hand")
     folder = tmp_path_factory.mktemp("real")
     with tarfile.open(archive) as tar:
         tar.extractall(folder, filter="data")

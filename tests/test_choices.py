@@ -182,11 +182,20 @@ def test_the_nested_choice(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as stopped:
         nested.main([*arguments, "--epochs", "3"])
     assert stopped.value.code == 2 and "of other settings or data" in capsys.readouterr().err
+    for damaged in (b"", b"no archive"):
+        (folder / "folds" / "s01.npz").write_bytes(damaged)
+        with pytest.raises(SystemExit) as stopped:
+            nested.main(arguments)
+        assert (
+            stopped.value.code == 2 and "s01.npz is missing or damaged" in capsys.readouterr().err
+        )
 
     monkeypatch.setattr(experiments, "RESULTS", output)
     experiments.check_names()
     uf1 = unweighted_scores(table["label"], table["nested"])[0]
     assert f"| nested | 1 | {uf1:.4f} |" in nested.tabulate()
+    last = unweighted_scores(table["label"], table["last"])[0]
+    assert f"nested − last: {uf1 - last:+.4f} (95 % " in nested.tabulate()
 
 
 def test_inner_subjects_are_neither_trained_on_nor_scored(real_datasets):
