@@ -88,9 +88,8 @@ class FaceTracker:
         place = self.base + rest
         self.age += 1
         far = np.hypot(*head[:2]) > KEY_SHIFT and self.age > self.key_frames // 8
-        if far or self.age >= self.key_frames:
+        if (far or self.age >= self.key_frames) and self.find_face(frame):
             self.base = place
-            self.find_face(frame)
         return place
 
 

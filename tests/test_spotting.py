@@ -20,9 +20,11 @@ from made_clips import (
     write_video,
 )
 
+from facial_areas import detect_faces
 from preparation.synthetic_sample import warp
+from recognition import spotting
 from recognition.frames import FrameStream, open_clip
-from recognition.spotting import spot
+from recognition.spotting import FaceTracker, spot
 
 pytest.importorskip("skimage", reason="scikit-image has the portrait")
 
@@ -78,6 +80,23 @@ def test_a_blink_alone_moves_less_than_a_brow():
 
     found, _ = spot(hold(frames()))
     assert abs(found.apex - 70 - APEX) <= 2
+
+
+def test_a_key_frame_without_a_face_leaves_the_places_as_they_are(monkeypatch):
+    """Where a new key frame shows no face, the old one goes on and its motion counts once."""
+    frames = list(make_frames(move_expression(portrait(), "positive", 2), ONSET + 8))
+    steady = FaceTracker(key_frames=100)
+    expected = [steady.follow(frame) for frame in frames]
+    looks = []
+
+    def find_once(*arguments):
+        looks.append(arguments)
+        return detect_faces(*arguments) if len(looks) == 1 else []
+
+    monkeypatch.setattr(spotting, "detect_faces", find_once)
+    tracker = FaceTracker(key_frames=5)
+    np.testing.assert_allclose([tracker.follow(frame) for frame in frames], expected, atol=1e-5)
+    assert len(looks) == 4
 
 
 def test_without_a_face_there_is_nothing():
