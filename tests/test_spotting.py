@@ -111,6 +111,15 @@ def test_somebody_who_comes_late_is_found():
     assert count == 150 and abs(found.apex - 70 - 35 - APEX) <= 2
 
 
+def test_a_short_clip_whose_face_comes_after_a_dark_frame_is_searched():
+    dark = [np.zeros((*portrait().shape,), np.uint8)] * 2
+    lifted = list(make_frames(move_expression(portrait(), "surprise", 2)))
+    found, count = spot(hold(dark + lifted))
+    assert count == 42 and abs(found.apex - 2 - APEX) <= 2
+    found, _ = spot(hold(lifted[:3] + dark + lifted))  # and so after a cut
+    assert abs(found.apex - 5 - APEX) <= 2 and 5 <= found.onset <= 5 + ONSET + 3
+
+
 def test_cuts_and_empty_pictures_are_no_motion():
     lifted = list(make_frames(move_expression(portrait(), "surprise", 2)))
     other = [frame // 2 for frame in make_frames(None, 20, face=portrait()[:, ::-1].copy())]
