@@ -117,7 +117,7 @@ def recognize(stream, ensemble, *, onset=None, apex=None, explain=False, progres
     row |= {"onset": onset, "apex": apex}
     check_times(result, stream)
     frames = read_around(stream, onset, apex)
-    faces = detect_faces(to_8bit(frames[onset])[0])
+    faces = detect_faces(frames[onset])
     if not faces:
         return result.end("no_face", f"dlib finds no face on the onset frame {onset}.")
     describe_face(result, faces)
@@ -125,12 +125,11 @@ def recognize(stream, ensemble, *, onset=None, apex=None, explain=False, progres
     landmarks = (faces[0].landmarks - box[:2]) * (FACE_SIZE / box[2])
     centres = area_centres(landmarks, (FACE_SIZE, FACE_SIZE))
     crops = {number: crop_face(frame, box) for number, frame in frames.items()}
-    face = to_8bit(crops[onset], crops[apex])[0]
-    result.evidence = Evidence(face, centres=centres, curve=curve)
+    result.evidence = Evidence(crops[onset], centres=centres, curve=curve)
     aligned = align(result, crops, mask_areas(landmarks, centres))
     if row["status"]:
         return result
-    answer(result, ensemble, face, aligned, centres, explain)
+    answer(result, ensemble, crops[onset], aligned, centres, explain)
     return result
 
 
@@ -147,13 +146,13 @@ def check_times(result, stream):
 
 
 def read_around(stream, onset, apex):
-    """{number: frame} of onset and apex and the frames beside them; raises BadInput."""
+    """{number: frame} of onset and apex and the frames beside them, uint8; raises BadInput."""
     numbers = {onset, *range(apex - AROUND, apex + AROUND + 1), *list_neighbours(onset, apex)}
     frames = dict(stream.read(numbers.__contains__, max(numbers)))
     for name, number in (("onset", onset), ("apex", apex)):
         if number not in frames:
             raise BadInput(f"{stream} has no frame {number}, the {name}: give another.")
-    return frames
+    return dict(zip(frames, to_8bit(*frames.values())))  # one scale, before anything is measured
 
 
 def list_neighbours(onset, apex):
@@ -237,10 +236,9 @@ def align(result, crops, mask):
 def remove_head(onset, frame, mask):
     """Two faces -> (Motion of the second, the second aligned with the first, change of the light).
 
-    `Motion.head` is what was there before.
+    Both uint8. `Motion.head` is what was there before.
     """
     frame, gain = match_light(onset, frame)
-    onset = to_8bit(onset)[0]
     motion = measure_motion(onset, frame, mask)
     if not MOVED_HEAD < motion.head < 2 * LARGE_HEAD:
         return motion, frame, gain
