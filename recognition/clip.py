@@ -77,6 +77,7 @@ class Recognition:
     row: dict  # by COLUMNS; None where there is no answer
     evidence: Evidence | None = None
     warnings: list = field(default_factory=list)
+    title: str = ""  # the clip's short name
 
     def warn(self, sentence):
         self.warnings.append(sentence)
@@ -96,7 +97,7 @@ def recognize(stream, ensemble, *, onset=None, apex=None, explain=False, progres
     over the mosaic's patches. progress(number) is called with each frame that is searched. Raises
     BadInput where the clip cannot be read.
     """
-    result = Recognition(dict.fromkeys(COLUMNS))
+    result = Recognition(dict.fromkeys(COLUMNS), title=stream.title)
     row = result.row
     row |= {"input": str(stream), "fps": stream.fps, "frames": stream.count, "warning": ""}
     row |= {"model": ensemble.name, "checksum": ensemble.checksum}
