@@ -76,6 +76,8 @@ def list_jobs(args):
     if not args.inputs:
         if not any(given):
             raise BadInput("give an INPUT: a video, a folder of frames, or --onset and --apex.")
+        if args.fps is not None:
+            raise BadInput("--fps is for an INPUT: two images have no frame rate. Leave it out.")
         return [lambda: open_pair(*given)], [" ".join(given)], {"onset": 0, "apex": 1}
     paths = find_clips(args.inputs)
     numbers = {}
