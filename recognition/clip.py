@@ -38,7 +38,7 @@ COLUMNS = (
 # with noise of 0.5 to 3 grey levels, stored without loss, as JPEG and as MPEG-4
 # (python -m benchmarks.recognition --thresholds DATASETS):
 # Pixels, at least. Without loss, still faces with noise up to 1.5 levels had at most 0.13, with 3
-# levels 0.27; as JPEG and MPEG-4 up to 0.38 and 0.47. What is above 0.25 is covered by the next two.
+# levels 0.27; as JPEG and MPEG-4 up to 0.38 and 0.47. The next two cover what is above 0.25.
 NOISE_FLOOR = 0.25
 NOISE_TIMES = 1.7  # times what frames beside the onset show: still faces had at most 1.55 times it
 NOISE_SHARE = 0.45  # pixels per grey level, where none are beside it: still faces had at most 0.41
