@@ -14,7 +14,7 @@ import pytest
 
 from support.files import BadInput
 from support.run_folder import RunFolder
-from tests.endurance import fuzz, kills
+from tests.endurance import fuzz, kills, together
 from tests.endurance.__main__ import DOCUMENT
 from tests.endurance.edits import EDITS
 from tests.endurance.power_loss import Rename, Sync, list_states
@@ -121,3 +121,35 @@ def hit(folder, seconds, name):
 )
 def test_only_a_kill_during_the_writing_hits(tmp_path, pool, seconds, name, expected):
     assert pool.submit(hit, tmp_path, seconds, name).result() is expected
+
+
+@pytest.mark.parametrize("name", ["try_evaluations", "try_two_hosts"])
+def test_trials_side_by_side_that_never_meet_are_a_fault(tmp_path, monkeypatch, name):
+    def make_place(folder, name="place"):
+        (folder / name).mkdir(exist_ok=True)
+        return folder / name
+
+    def train(place, *_):
+        (place / "results/trial").mkdir(parents=True)
+        (place / "results/trial/predictions.csv").write_text("")
+        alive = iter([True])
+        return SimpleNamespace(
+            is_alive=lambda: next(alive, False),
+            exitcode=0,
+            join=lambda *_: 0,
+            kill=lambda: 0,
+            pid=0,
+        )
+
+    def finish(place, *_):
+        if not (place / "results").exists():
+            train(place)
+        return 2  # refused, whatever the case
+
+    for replaced in (make_place, finish):
+        monkeypatch.setattr(together, replaced.__name__, replaced)
+    monkeypatch.setattr(together, "start", train)
+    monkeypatch.setattr(together, "last_line", lambda place: "main_HTNet.py: refused")
+    monkeypatch.setattr(together, "check_end", lambda *_: None)
+    monkeypatch.setattr(together.os, "kill", lambda *_: None)
+    assert any("nothing was tried" in str(fault) for fault in getattr(together, name)(tmp_path, 1))
