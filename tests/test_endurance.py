@@ -4,13 +4,17 @@ import multiprocessing
 import re
 import resource
 import shutil
+import time
 from concurrent.futures import ProcessPoolExecutor
+from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
 
 from support.files import BadInput
-from tests.endurance import fuzz, kills
+from support.run_folder import RunFolder
+from tests.endurance import fuzz, kills, together
 from tests.endurance.__main__ import DOCUMENT
 from tests.endurance.edits import EDITS
 from tests.endurance.power_loss import Rename, Sync, list_states
@@ -96,3 +100,56 @@ def test_a_report_that_was_not_killed_is_no_case(tmp_path, monkeypatch, status, 
     monkeypatch.setattr(kills, "check_end", lambda *_, **__: None)
     monkeypatch.setattr(kills.shutil, "which", lambda name: name)
     assert len(list(kills.try_report_kills(tmp_path, 2))) == counted
+
+
+def hit(folder, seconds, name):
+    """In the pool: what the big weights' trial says of one kill; name: of a file that is there."""
+    run = RunFolder(SimpleNamespace(RESULTS=folder, WEIGHTS=folder / "w", RUN="trial", KEEP="best"))
+    run.record, run.claim = {}, lambda record, overwrite: run.weights.mkdir(parents=True)
+
+    def save(run, result):
+        (run.weights / name).write_bytes(b"half")
+        time.sleep(seconds)
+
+    with mock.patch.object(kills, "_save", save):
+        return kills._write_and_kill(run, None, 20 if seconds == 0 else 2)
+
+
+@pytest.mark.parametrize(
+    "seconds, name, expected",
+    [(60, ".1.tmp.sub01.pth", True), (60, "sub01.pth", False), (0, ".1.tmp.sub01.pth", False)],
+)
+def test_only_a_kill_during_the_writing_hits(tmp_path, pool, seconds, name, expected):
+    assert pool.submit(hit, tmp_path, seconds, name).result() is expected
+
+
+@pytest.mark.parametrize("name", ["try_evaluations", "try_two_hosts"])
+def test_trials_side_by_side_that_never_meet_are_a_fault(tmp_path, monkeypatch, name):
+    def make_place(folder, name="place"):
+        (folder / name).mkdir(exist_ok=True)
+        return folder / name
+
+    def train(place, *_):
+        (place / "results/trial").mkdir(parents=True)
+        (place / "results/trial/predictions.csv").write_text("")
+        alive = iter([True])
+        return SimpleNamespace(
+            is_alive=lambda: next(alive, False),
+            exitcode=0,
+            join=lambda *_: 0,
+            kill=lambda: 0,
+            pid=0,
+        )
+
+    def finish(place, *_):
+        if not (place / "results").exists():
+            train(place)
+        return 2  # refused, whatever the case
+
+    for replaced in (make_place, finish):
+        monkeypatch.setattr(together, replaced.__name__, replaced)
+    monkeypatch.setattr(together, "start", train)
+    monkeypatch.setattr(together, "last_line", lambda place: "main_HTNet.py: refused")
+    monkeypatch.setattr(together, "check_end", lambda *_: None)
+    monkeypatch.setattr(together.os, "kill", lambda *_: None)
+    assert any("nothing was tried" in str(fault) for fault in getattr(together, name)(tmp_path, 1))
