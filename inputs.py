@@ -15,15 +15,13 @@ from support.files import BadInput
 
 def parse_areas(text):
     """AREAS -> the names in it, a tuple; raises BadInput."""
-    names = (
-        ",".join(AREAS) if text.strip() == "all" else text.replace("all,", f"{','.join(AREAS)},")
-    )
-    names = tuple(name.strip() for name in names.split(","))
+    names = [name.strip() for name in text.split(",")]
+    names = tuple(area for name in names for area in (AREAS if name == "all" else (name,)))
     known = (*AREAS, "nose", "whole")
     if len(set(names)) < len(names) or not set(names) <= set(known):
         raise BadInput(
-            f"AREAS is '{text}': it must be 'all', 'whole', or some of {', '.join(known)} with "
-            "commas between them, each once."
+            f"AREAS is '{text}': it must be 'all', 'whole', 'all,whole', 'all,nose', or some of "
+            f"{', '.join(AREAS)} with commas between them, each once."
         )
     if "nose" in names and not set(AREAS) <= set(names):
         raise BadInput(

@@ -52,7 +52,7 @@ def order_by_class(labels, class_order):
 
 
 def split_subjects(composite, class_order, labels=None, groups=0):
-    """A list with a Fold for each subject, by name; or so many groups of subjects, alike in size.
+    """A list with a Fold for each subject, by name; or so many groups, of about as many subjects.
 
     labels int [N]: those that training is to see, where they are not the composite's. The groups
     are the same for every seed.
@@ -127,7 +127,7 @@ def train_fold(
     precision="float32",
     shuffle=None,
     augment=None,
-    class_weights=False,
+    class_weights=None,
     label_smoothing=0.0,
     weight_decay=0.0,
     schedule=None,
@@ -144,9 +144,10 @@ def train_fold(
     GPU some epochs later. Raises BadInput when the loss is no longer finite.
 
     As released, the rest is off. shuffle: a CPU generator that draws a new order for every epoch.
-    augment(inputs): the views that a step sees. class_weights: every class counts the same,
-    whatever its share. weight_decay: AdamW's, on matrices. schedule(step, steps): the share of the
-    learning rate. record: on a GPU, an epoch becomes one CUDA graph; without augment and schedule.
+    augment(inputs): the views that a step sees. class_weights: float [C], the loss's, such as
+    `balance_classes` gives. weight_decay: AdamW's, on matrices. schedule(step, steps): the share of
+    the learning rate. record: on a GPU, an epoch becomes one CUDA graph; without augment and
+    schedule.
     """
     if keep not in ("best", "last", "none"):
         raise ValueError(f"keep is '{keep}': it must be best, last or none.")
@@ -163,7 +164,7 @@ def train_fold(
     if schedule:
         steps = epochs * len(batches)
         rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule(step, steps))
-    weight = balance_classes(train_labels).to(dtype) if class_weights else None
+    weight = None if class_weights is None else class_weights.to(device, dtype)
     weights = model.state_dict()  # the tensors that training changes, not copies
     best = (
         {name: torch.empty_like(value) for name, value in weights.items()}
@@ -252,10 +253,10 @@ def make_optimizer(parameters, learning_rate, weight_decay):
     return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
 
 
-def balance_classes(labels):
-    """int [n] -> float [C]: the classes' weights, n / (C x samples of the class)."""
-    counts = labels.bincount().clamp(min=1)
-    return len(labels) / (len(counts) * counts.float())
+def balance_classes(labels, num_classes):
+    """int [n] -> float [C], the classes' weights: n / (classes that are there x the class's n)."""
+    counts = labels.bincount(minlength=num_classes)
+    return len(labels) / ((counts > 0).sum() * counts.clamp(min=1).float())
 
 
 def report_losses(losses, reported, on_epoch):

@@ -108,6 +108,8 @@ PRESETS = {  # (the constant as shipped, what the preset makes of it); an edited
         "DIM": (256, 16),
         "BLOCK_REPEATS": ((2, 2, 10), (2, 2, 2)),
     },
+    # SUBJECTS "all": nobody is held out who could choose an epoch.
+    "all": {"KEEP": ("best", "last")},
     # For datasets/sample/: so small that a second thread would only cost.
     "sample": {
         "LEARNING_RATE": (5e-5, 5e-4),
@@ -139,6 +141,7 @@ def train(settings):
     for fold in run.held_out:
         if fold.name in finished:
             run.load_fold(fold)  # a damaged one is refused now, not after hours of training
+    run.folder.tell_nameless()
     wait_for_all()  # what a quick rank trains now was not finished before
     if finished:
         say(
@@ -184,9 +187,11 @@ def train_and_save(run, fold, model, progress):
     ]
     order, views = (torch.Generator().manual_seed(seed) for seed in seeds[:2])
     inputs, labels = run.train_inputs[fold.train], run.labels[fold.train]
+    classes, weights = len(run.composite.classes), None
     if settings.TEACHER:
-        seen, classes = run.teacher_inputs[fold.train], len(run.composite.classes)
-        inputs, labels = teach(seen, inputs, labels, classes, seeds[2])
+        inputs, labels = teach(run.teacher_inputs[fold.train], inputs, labels, classes, seeds[2])
+    if settings.CLASS_WEIGHTS:
+        weights = loso.balance_classes(labels, classes)
     truth = torch.from_numpy(run.composite.labels)
     result = loso.train_fold(
         model.to(run.device),
@@ -201,7 +206,7 @@ def train_and_save(run, fold, model, progress):
         precision=settings.PRECISION,
         shuffle=order if settings.SHUFFLE else None,
         augment=partial(augment, layout=run.layout, generator=views) if settings.AUGMENT else None,
-        class_weights=settings.CLASS_WEIGHTS,
+        class_weights=weights,
         label_smoothing=settings.LABEL_SMOOTHING,
         weight_decay=settings.WEIGHT_DECAY,
         schedule=rise_and_fall if settings.SCHEDULE == "cosine" else None,
@@ -223,6 +228,7 @@ def evaluate(settings):
         settings = settings._replace(RUN=f"pretrained-{settings.MODEL}")
     print(f"Evaluating the weights in {weights.path}.")
     settings = adopt_settings(settings, weights)
+    set_precision(settings.PRECISION)
     run = prepare(settings, build_model, weights)
     with torch.device("meta"):  # no time for initial weights that are overwritten
         model = build_model(settings, len(run.composite.classes))

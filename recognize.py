@@ -76,6 +76,8 @@ def list_jobs(args):
     if not args.inputs:
         if not any(given):
             raise BadInput("give an INPUT: a video, a folder of frames, or --onset and --apex.")
+        if args.fps is not None:
+            raise BadInput("--fps is for an INPUT: two images have no frame rate. Leave it out.")
         return [lambda: open_pair(*given)], [" ".join(given)], {"onset": 0, "apex": 1}
     paths = find_clips(args.inputs)
     numbers = {}
@@ -97,9 +99,11 @@ def recognize_clips(args, ensemble):
     openers, names, numbers = list_jobs(args)
     clips = tqdm(zip(openers, names), "clips", len(names), disable=None if names[1:] else True)
     for open_one, name in clips:
+        title = Path(name).name
         try:
             stream = open_one()
-            with tqdm(desc=Path(name).name, total=stream.count, unit="frame", disable=None,
+            title = stream.title
+            with tqdm(desc=title, total=stream.count, unit="frame", disable=None,
                       leave=False) as bar:  # fmt: skip
                 yield recognize(
                     stream,
@@ -109,7 +113,7 @@ def recognize_clips(args, ensemble):
                     **numbers,
                 )
         except BadInput as error:
-            result = Recognition(dict.fromkeys(COLUMNS))
+            result = Recognition(dict.fromkeys(COLUMNS), title=title)
             result.row |= {"input": str(name), "model": ensemble.name}
             result.row["checksum"] = ensemble.checksum
             yield result.end("unreadable", str(error))

@@ -206,6 +206,7 @@ def report_run(run):
         return print("Nobody was held out: there is nothing to score.")
     folds = [fold for fold in run.folds if fold in run.held_out or run.folder.is_finished(fold)]
     stored = [run.load_fold(fold) for fold in folds]
+    run.folder.tell_nameless()
     composite = run.composite.select(np.concatenate([fold.test for fold in folds]))
     comparable = (
         len(folds) == len(run.folds)

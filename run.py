@@ -20,20 +20,9 @@ from support.files import BadInput
 from support.ranks import is_first, say
 from support.records import list_differences
 from support.run_folder import RunFolder
-from support.settings import format_value
+from support.settings import NETWORK, format_value
 from support.weights_files import Weights
 
-# what HTNet has and STSTNet has not
-NETWORK = (
-    "AREAS",
-    "DIM",
-    "HEADS",
-    "PATCH_SIZE",
-    "NUM_HIERARCHIES",
-    "BLOCK_REPEATS",
-    "MLP_MULT",
-    "DROPOUT",
-)
 # May differ between two starts of one run; all other constants make a run that run.
 # RECIPE is only a name: what it sets is recorded.
 PLACE = (
@@ -116,16 +105,18 @@ def prepare(settings, build_model, weights=None):
             folder.refuse_other_runs(record)
         folder.refuse_full_disk(parameters, held_out_names, record)
         folder.take_locks()
-    centres, areas = None, Path(settings.DATASETS, "facial_areas.csv")
-    own_areas = folder.results / "facial_areas.csv"  # where the data are read-only
-    if own_areas.exists() and not areas.exists():
-        areas = own_areas
+    centres = None
     names = parse_areas(settings.AREAS) if settings.MODEL == "HTNet" else ("whole",)
-    if names != ("whole",) or settings.TEACHER:
-        centres, found = find_centres(composite, areas, say)
+    if names != ("whole",) or (settings.TEACHER and settings.train):
+        centres, found, areas = find_areas(settings, composite, folder, record)
     record["data"] = hash_data(composite, centres)
     folder.record = record
     if weights and weights.record and weights.record["data"] != record["data"]:
+        if settings.FOLDS:  # the groups are cut from the data: others would have been trained on
+            raise BadInput(
+                f"{weights.path} holds networks for groups of other data: evaluate them on the "
+                "data they were trained on, or train anew with --train True."
+            )
         say(
             f"Note: the weights in {weights.path} were trained on other data (other samples, flow "
             "images or facial areas)."
@@ -133,16 +124,16 @@ def prepare(settings, build_model, weights=None):
     if starts_run:
         folder.claim(record, settings.overwrite)
     if centres is not None and is_first():
-        keep_centres(found, areas, own_areas if settings.train else None)
+        keep_centres(found, areas, folder.areas_path() if settings.train else None)
     if centres is not None and starts_run:
         draw_areas(folder.results / "facial_areas.png", composite, centres, per_database=2)
     inputs = train_inputs = make_inputs(composite.flows, centres, names, settings.NORMALIZE)
-    layout = list_layout(names)
+    layout, teacher_inputs = list_layout(names), None
     if settings.AUGMENT:
         inputs = torch.stack([inputs, mirror(inputs, layout)], dim=1)
+    if settings.AUGMENT and settings.train:
         train_inputs = make_inputs(composite.flows, centres, names, settings.NORMALIZE, PADDING)
-    teacher_inputs = None
-    if settings.TEACHER:
+    if settings.TEACHER and settings.train:
         both = parse_areas("all,whole")
         teacher_inputs = make_inputs(composite.flows, centres, both, True, PADDING)
     return Run(
@@ -160,6 +151,23 @@ def prepare(settings, build_model, weights=None):
         device=device,
         weights=weights,
     )
+
+
+def find_areas(settings, composite, folder, record):
+    """The centres of the data's file or the run's own -> (centres, those found, the file's path).
+
+    With --overwrite True the areas of a run that is thrown away are found anew.
+    """
+
+    def is_replaced(record):
+        return settings.overwrite and folder.find_other_runs(record)
+
+    areas, own = Path(settings.DATASETS, "facial_areas.csv"), folder.areas_path()
+    if own.exists() and not areas.exists() and not is_replaced(record):
+        centres, found = find_centres(composite, own, say)
+        if not is_replaced(record | {"data": hash_data(composite, centres)}):
+            return centres, found, own
+    return *find_centres(composite, areas, say), areas
 
 
 def keep_centres(found, areas, own_areas):

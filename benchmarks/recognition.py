@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from clips import FACE_SIZE, crop_face, face_box
-from composite_dataset import CLASSES, load_composite
+from composite_dataset import load_composite
 from facial_areas import area_centres, detect_landmarks
 from htnet import HTNet
 from preparation.synthetic_sample import (
@@ -42,7 +42,8 @@ def make_ensemble(members, dim):
     torch.manual_seed(0)
     network = dict(image_size=28, patch_size=7, num_classes=3, dim=dim, heads=3, num_hierarchies=3)
     networks = [HTNet(**network, block_repeats=(2, 2, 2)) for _ in range(members)]
-    return Ensemble(networks, CLASSES, "untrained", "", np.zeros((3, 28, 28))).eval()
+    record = {"settings": {"AREAS": "all", "NORMALIZE": True, "AUGMENT": True}}
+    return Ensemble(networks, record, "untrained", "", np.zeros((3, 28, 28))).eval()
 
 
 def move(face, field, noise, count, rng):
@@ -71,15 +72,15 @@ def smile(face, pixels=2.0):
     return make_bumps(EXPRESSIONS["positive"], points, grid, pixels * np.ones((2, 2)))
 
 
-def time_clips(folder, ensemble, explain):
+def time_clips(folder, ensemble, explain, repeats, count):
     face = enlarge_portrait()
     rows, cols = SIZE[0] - face.shape[0], SIZE[1] - face.shape[1]
     border = rows // 2, rows - rows // 2, cols // 2, cols - cols // 2
     face = cv2.copyMakeBorder(face, *border, cv2.BORDER_REPLICATE)
-    frames = move(face, smile(face), 1.5, COUNT, np.random.default_rng(0))
+    frames = move(face, smile(face), 1.5, count, np.random.default_rng(0))
     path = write(folder / "clip.mp4", frames, "mp4v")
     times = []
-    for _ in range(6):
+    for _ in range(1 + repeats):
         clock, processor = time.perf_counter(), time.process_time()
         row = recognize(open_clip(path), ensemble, explain=explain).row
         times.append((time.process_time() - processor, time.perf_counter() - clock))
@@ -137,6 +138,8 @@ def main():
     )
     parser.add_argument("--thresholds", type=Path, metavar="DATASETS")
     parser.add_argument("--dim", type=int, default=16)
+    parser.add_argument("--repeats", type=int, default=5, help="times that a clip is timed")
+    parser.add_argument("--frames", type=int, default=COUNT, help="of the clip that is timed")
     parser.add_argument("--threads", type=int, default=0, help="OpenCV's; 0: its own number")
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # as in recognize.py
@@ -145,10 +148,12 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         if arguments.thresholds:
             return measure_thresholds(Path(folder), arguments.thresholds)
-        print(f"{COUNT} frames of {SIZE[1]}x{SIZE[0]}; OpenCV threads: {cv2.getNumThreads()}\n")
+        count = arguments.frames
+        print(f"{count} frames of {SIZE[1]}x{SIZE[0]}; OpenCV threads: {cv2.getNumThreads()}\n")
         print("| | processor | clock |\n| --- | --- | --- |")
         for members, explain in ((1, False), (5, False), (5, True)):
-            time_clips(Path(folder), make_ensemble(members, arguments.dim), explain)
+            ensemble = make_ensemble(members, arguments.dim)
+            time_clips(Path(folder), ensemble, explain, arguments.repeats, count)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from torch import nn
 import inputs
 from augmentation import mirror
 from composite_dataset import CLASSES, FLOW_SIZE
+from facial_areas import AREAS
 from htnet import HTNet
 from support.files import BadInput
 from support.shipped_weights import ENDING, load_state, read_shipped
@@ -22,7 +23,7 @@ class Ensemble(nn.Module):
 
     def __init__(self, members, record, name, checksum, baseline):
         """members: networks; record: their run's; baseline [3, 28, 28]: the training samples' mean
-        input; name and checksum are for the user.
+        input; name and checksum are for the user. ValueError where the record makes no sense.
         """
         super().__init__()
         self.members = nn.ModuleList(members)
@@ -30,6 +31,9 @@ class Ensemble(nn.Module):
         self.name, self.checksum = name, checksum
         self.areas = inputs.parse_areas(record["settings"]["AREAS"])
         self.normalized = record["settings"]["NORMALIZE"]
+        self.mirrored = record["settings"]["AUGMENT"]  # then the mirror image was seen in training
+        if self.mirrored and not self.normalized:  # only of centred maps is -u the mirrored flow
+            raise ValueError("AUGMENT needs NORMALIZE")
         self.register_buffer("baseline", torch.as_tensor(baseline, dtype=torch.float32))
 
     def make_inputs(self, flows, centres):
@@ -38,10 +42,14 @@ class Ensemble(nn.Module):
         return made.to(self.baseline.device)
 
     def member_probabilities(self, seen):
-        """float32 [M, N, C]: each network's, the mean over its logits of input and mirror image."""
-        both = torch.cat([seen, mirror(seen, inputs.list_layout(self.areas))])
-        logits = torch.stack([member(both) for member in self.members])
-        return logits.unflatten(1, (2, -1)).mean(1).softmax(-1)
+        """float32 [M, N, C]: each network's; of augmented ones, the mean over their logits of input
+        and mirror image.
+        """
+        views = [seen]
+        if self.mirrored:
+            views.append(mirror(seen, inputs.list_layout(self.areas)))
+        logits = torch.stack([member(torch.cat(views)) for member in self.members])
+        return logits.unflatten(1, (len(views), -1)).mean(1).softmax(-1)
 
     def forward(self, seen):
         return self.member_probabilities(seen).mean(0)
@@ -81,8 +89,10 @@ def load_ensemble(name_or_path, device="cpu"):
             load_state(member, state, path)
         checksum = hashlib.sha256(path.read_bytes()).hexdigest()
         ensemble = Ensemble(members, record, name, checksum, more["baseline"])
-        if ensemble.baseline.shape != (3, FLOW_SIZE, FLOW_SIZE):
+        if ensemble.areas != AREAS:
             raise ValueError("its networks see other areas than the four")
+        if ensemble.baseline.shape != (3, FLOW_SIZE, FLOW_SIZE):
+            raise ValueError("its baseline is no input of theirs")
     except (OSError, KeyError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise BadInput(f"{path} does not hold an ensemble ({reason}): replace the file.") from None

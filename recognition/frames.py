@@ -32,6 +32,11 @@ class FrameStream:
     def __str__(self):
         return str(self.path)
 
+    @property
+    def title(self):
+        """A short name."""
+        return self.path.name
+
     def read(self, wanted=lambda number: True, last=None):
         """Yields (number, frame [H, W, 3]) of the frames that are wanted, in order, to `last`."""
         raise NotImplementedError
@@ -73,6 +78,15 @@ class FolderStream(FrameStream):
             yield number, frame
 
 
+@dataclass(frozen=True)
+class PairStream(FolderStream):
+    """Two image files, frames 0 and 1."""
+
+    @property
+    def title(self):
+        return " and ".join(path.name for path in self.files.values())
+
+
 def open_video(path):
     """-> cv2.VideoCapture; raises BadInput where the file holds no pictures."""
     level = cv2.utils.logging.getLogLevel()
@@ -112,9 +126,9 @@ def open_clip(path, fps=None):
 
 
 def open_pair(onset, apex):
-    """Two image files -> FolderStream of frames 0 and 1."""
+    """Two image files -> PairStream."""
     files = {0: Path(onset), 1: Path(apex)}
-    return FolderStream(Path(f"{onset} {apex}"), None, 2, files)
+    return PairStream(Path(f"{onset} {apex}"), None, 2, files)
 
 
 def find_clips(paths):

@@ -14,7 +14,7 @@ import numpy as np
 from clips import FACE_SIZE
 from composite_dataset import FLOW_SIZE
 from facial_areas import HALF
-from optical_flow import optical_flow, to_8bit
+from optical_flow import optical_flow
 
 GRID = 8  # pixels between the points that the head's motion is fitted to
 FIT_STEPS = 8  # of reweighting; the fit no longer changes by then
@@ -135,12 +135,11 @@ def stabilize(face, matrix):
 
 
 def match_light(onset, frame):
-    """Two faces of 8 or 16 bits -> (uint8 frame as bright as the onset, its gain before).
+    """Two faces, uint8 -> (the frame as bright as the onset, its gain before).
 
     TV-L1 rests on a point keeping its brightness: a change by a fiftieth already looks like a
     pixel of motion on the portrait.
     """
-    onset, frame = to_8bit(onset, frame)
     oval = mask_oval(onset.shape[0])
     gain = float(frame[oval].mean() / max(onset[oval].mean(), 1))
     if abs(gain - 1) < 0.002 or gain < 0.1:
@@ -152,9 +151,9 @@ def estimate_noise(onset, frame, mask):
     """The frames' noise in grey levels (standard deviation of one's brightness), from what the
     flow leaves.
 
-    onset, frame: [224, 224, 3] of 8 or 16 bits; mask: bool [224, 224].
+    onset, frame: uint8 [224, 224, 3]; mask: bool [224, 224].
     """
-    onset, frame = (cv2.cvtColor(face, cv2.COLOR_BGR2GRAY) for face in to_8bit(onset, frame))
+    onset, frame = (cv2.cvtColor(face, cv2.COLOR_BGR2GRAY) for face in (onset, frame))
     flow = optical_flow(onset, frame, "dis")
     y, x = np.mgrid[: flow.shape[0], : flow.shape[1]].astype(np.float32)
     x, y = x + flow[..., 0], y + flow[..., 1]

@@ -24,6 +24,13 @@ def draw_recognition(path, result):
 
     Where there is no answer, the page shows what there is and why.
     """
+    figure = make_page(result)
+    make_folder(path.absolute().parent)
+    replace_file(path, lambda temporary: figure.savefig(temporary, dpi=150))
+
+
+def make_page(result):
+    """A `clip.Recognition` -> matplotlib Figure."""
     from matplotlib.figure import Figure  # here, since a run without pictures does not need it
 
     figure = Figure(figsize=PAGE, facecolor="white")
@@ -36,8 +43,7 @@ def draw_recognition(path, result):
     draw_curve(curve, result)
     draw_maps(maps, result.evidence)
     draw_bars(bars, result)
-    make_folder(path.absolute().parent)
-    replace_file(path, lambda temporary: figure.savefig(temporary, dpi=150))
+    return figure
 
 
 def add_panel(figure, left, bottom, width, height):
@@ -62,8 +68,7 @@ def draw_title(figure, result):
     measured = [("motion", "motion"), ("noise_floor", "noise floor"), ("head_motion", "head")]
     said = [f"{name} {row[key]:.2f} px" for key, name in measured if row[key] is not None]
     figure.text(0.954, 0.908, ",  ".join(said), size=11, color=GREY, ha="right")
-    name = " and ".join(Path(part).name for part in row["input"].split())
-    figure.text(0.045, 0.862, name, size=11, color=GREY)
+    figure.text(0.045, 0.862, result.title or Path(row["input"]).name, size=11, color=GREY)
     model = f"{row['model']} ({(row['checksum'] or '')[:8]})"
     figure.text(0.954, 0.862, model, size=11, color=GREY, ha="right")
     if row["warning"] and row["label"]:
@@ -181,15 +186,18 @@ def draw_contributions(axis, result):
 
 
 def draw_curve(axis, result):
-    """The motion since the onset, frame by frame, with onset and apex."""
+    """The motion since the onset, frame by frame, with onset and apex: the search's measure, so
+    without the noise floor, which is the areas' (the title says both).
+    """
     row, evidence = result.row, result.evidence
-    axis.set_title("motion since the onset, pixels", size=12, color=INK, loc="left")
-    style(axis)
     curve = evidence.curve if evidence else None
     if curve is None or len(curve[0]) < 2:
         axis.set_axis_off()
-        axis.text(0, 0.6, "onset and apex were given", color=GREY, transform=axis.transAxes)
+        if row["frames_from"] == "given":
+            axis.text(0, 0.6, "onset and apex were given", color=GREY, transform=axis.transAxes)
         return
+    axis.set_title("motion since the onset, pixels", size=12, color=INK, loc="left")
+    style(axis)
     numbers, moved = curve
     x = numbers / row["fps"] if row["fps"] else numbers
     axis.fill_between(x, moved, color=PALE, lw=0)
@@ -204,14 +212,8 @@ def draw_curve(axis, result):
             name, (place, height), (0, 9), textcoords="offset points", ha="center", color=FOR,
             size=11,
         )  # fmt: skip
-    if row["noise_floor"]:
-        axis.axhline(row["noise_floor"], color=GREY, lw=1, ls=(0, (1, 2)))
-        axis.text(
-            1.0, row["noise_floor"], "noise floor", color=GREY, size=9, ha="right", va="bottom",
-            transform=axis.get_yaxis_transform(),
-        )  # fmt: skip
     axis.set_xlim(x[0], x[-1])
-    axis.set_ylim(0, 1.25 * max(moved.max(), row["noise_floor"] or 0, 1e-3))
+    axis.set_ylim(0, 1.25 * max(moved.max(), 1e-3))
     axis.set_xlabel("seconds" if row["fps"] else "frame", color=GREY, size=10, labelpad=1)
 
 

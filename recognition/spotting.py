@@ -24,6 +24,9 @@ STEPS = 50  # frames looked at in half a second, at most
 SPOT_SIZE, CELL = 112, 8  # pixels: the face looked at, and the cells of its flow
 KEY_SECONDS = 4  # a key frame is used no longer
 KEY_SHIFT = 10  # pixels of 224: when the head has moved so far, a new key frame is taken
+# Where nobody is there: looks for a face in the first half second, so that a short clip with a dark
+# first frame or a cut is not lost; later one look each half second.
+LOOKS = 10
 # Where the picture is another one, or nobody is there any more: cells that move by more pixels on
 # average (strong smiles of the sample have 1), or less correlation with the key frame (moved heads
 # have 0.8).
@@ -88,9 +91,8 @@ class FaceTracker:
         place = self.base + rest
         self.age += 1
         far = np.hypot(*head[:2]) > KEY_SHIFT and self.age > self.key_frames // 8
-        if far or self.age >= self.key_frames:
+        if (far or self.age >= self.key_frames) and self.find_face(frame):
             self.base = place
-            self.find_face(frame)
         return place
 
 
@@ -109,7 +111,7 @@ def spot(stream, progress=lambda number: None):
     step = max(1, round(fps * HALF_SECOND / STEPS))
     reach = max(2, round(fps * HALF_SECOND / step))  # frames looked at, in half a second
     tracker, search = FaceTracker(round(KEY_SECONDS / HALF_SECOND * reach)), Search(reach)
-    count, looked = 0, 0
+    count, missing = 0, 0
 
     def wanted(number):
         nonlocal count
@@ -117,14 +119,16 @@ def spot(stream, progress=lambda number: None):
         return (count - 1) % step == 0
 
     for number, frame in stream.read(wanted):
-        looked += 1
         progress(number)
-        if tracker.key is None and looked % reach != 1:
-            continue  # as long as nobody is there, a look each half second
+        if tracker.key is None:
+            missing += 1
+            if (missing - 1) % (reach if missing > reach else max(1, reach // LOOKS)):
+                continue
         place = tracker.follow(frame)
         if place is None:
             search.interrupt()
         else:
+            missing = 0
             search.add(number, place)
     return search.finish(), count
 

@@ -4,7 +4,9 @@ contributions are faithful to the network.
     python -m study.critical_areas     some ten minutes on one core; needs the databases
 
 Writes docs/results/critical-areas/: contributions.csv, with each held-out sample's Shapley values
-of the true class, and curves.csv, with deletion and insertion curves of the predicted class.
+of the true class, against the training samples' mean input and, as <area>_samples, the mean against
+BASELINES of the training samples themselves; and curves.csv, with deletion and insertion curves of
+the predicted class.
 """
 
 import argparse
@@ -27,6 +29,7 @@ from support.shipped_weights import ENDING, load_state, read_shipped
 
 FOLDER = RESULTS / "critical-areas"
 RANDOM_ORDERS = 10
+BASELINES = 20
 PATCHES = 16
 
 
@@ -114,12 +117,20 @@ def main():
         truth = torch.from_numpy(composite.labels[fold.test])
         with torch.no_grad():
             predicted = model(images).argmax(1)
-        for sample, values, guess in zip(
-            fold.test, measure_areas(model, images, truth, baseline), predicted
-        ):
-            row = {"name": composite.names[sample], "subject": fold.name}
-            row |= {"label": composite.labels[sample], "predicted": int(guess)}
-            contributions.append(row | dict(zip(AREAS, values.numpy().round(6))))
+            start = model(baseline[None])[0, truth]
+        drawn = fold.train[torch.randperm(len(fold.train), generator=generator)[:BASELINES]]
+        others = [measure_areas(model, images, truth, inputs[i]) for i in drawn]
+        values = measure_areas(model, images, truth, baseline), torch.stack(others).mean(0)
+        columns = {
+            "name": composite.names[fold.test],
+            "subject": fold.name,
+            "label": truth,
+            "predicted": predicted,
+            "start": start,
+            **dict(zip(AREAS, values[0].T)),
+            **{f"{area}_samples": column for area, column in zip(AREAS, values[1].T)},
+        }
+        contributions.append(pd.DataFrame(columns).round(6))
         orders = list_orders(*models, images, predicted, baseline, generator)
         for (unit, name), lists in orders.items():
             for image, label, several in zip(images, predicted, lists):
@@ -131,7 +142,7 @@ def main():
                 deletion, insertion = torch.stack(pairs).mean(0).numpy()
                 curves.append((unit, name, fold.name, deletion, insertion))
     make_folder(FOLDER)
-    write_text(FOLDER / "contributions.csv", pd.DataFrame(contributions).to_csv(index=False))
+    write_text(FOLDER / "contributions.csv", pd.concat(contributions).to_csv(index=False))
     write_text(FOLDER / "curves.csv", average_curves(curves).to_csv(index=False))
 
 

@@ -13,6 +13,7 @@ import argparse
 import re
 
 from study.choices import compute_uf1
+from study.critical_tables import draw_figure
 from study.experiments import ROOT
 from study.figures import draw_curves, draw_finding
 from study.tables import make_tables
@@ -26,6 +27,8 @@ DOCUMENTS = [
         "docs/details.md",
         "docs/questions.md",
         "docs/honest.md",
+        "docs/critical_areas.md",
+        "weights/README.md",
         "README.md",
     )
 ]
@@ -84,4 +87,5 @@ if __name__ == "__main__":
         for stray in find_strays(text, tables):
             print(f"{document.name}: {stray}")
     draw_finding()
+    draw_figure()
     draw_curves()

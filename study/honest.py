@@ -3,8 +3,10 @@
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.metrics import f1_score
 
-from evaluation import bootstrap_scores, score_groups, unweighted_scores
+from composite_dataset import CLASSES
+from evaluation import bootstrap_scores, group_by_database, score_groups, unweighted_scores
 from report import format_markdown
 from study.experiments import (
     HONEST,
@@ -21,6 +23,7 @@ from study.summarize import format_seeds
 
 TRIALS = RESULTS / "honest-trials"
 REFERENCE = "STSTNet-seed1"  # any complete run: the samples' names, subjects and labels
+SHIPPED = "HTNet-honest-seed1"  # the run of weights/pretrained/HTNet/folds.safetensors
 ROWS = ("HTNet-dim64", "STSTNet", *HONEST, "SVM-both-mirrored-14", "SVM-nested")
 
 
@@ -122,3 +125,19 @@ def make_row(name, tables):
     scores = [score_groups(t["database"], t["label"], t["prediction"]) for t in tables]
     cells = {group: format_seeds([score[group] for score in scores]) for group in scores[0]}
     return {"": name} | cells | {"95 %, seed 1": f"{low:.3f}–{high:.3f}"}
+
+
+def tabulate_card():
+    """The scores of the folds that ship: UF1 and UAR with intervals, and F1 of each class."""
+    table, rows = read_predictions(SHIPPED, "last")[1], []
+    for group, mask in group_by_database(table["database"]).items():
+        truth, predicted = table["label"][mask].to_numpy(), table["prediction"][mask].to_numpy()
+        intervals = bootstrap_scores(truth, predicted, table["subject"][mask])
+        row = {"": group, "samples": len(truth)}
+        for name, score, (low, high) in zip(
+            ("UF1", "UAR"), unweighted_scores(truth, predicted), intervals
+        ):
+            row[name] = f"{score:.4f} ({low:.3f}–{high:.3f})"
+        f1 = f1_score(truth, predicted, labels=range(len(CLASSES)), average=None)
+        rows.append(row | {f"F1 {name}": value for name, value in zip(CLASSES, f1)})
+    return format_markdown(pd.DataFrame(rows))

@@ -1,7 +1,5 @@
 """The settings among which the honest recipe was chosen: a list frozen before the first was run."""
 
-from augmentation import GAIN, JITTER
-
 BASE = dict(  # the settings that the other trials change, one or a few at a time
     inputs="areas",  # or "whole" map, or "both": six channels
     dim=16,
@@ -9,8 +7,8 @@ BASE = dict(  # the settings that the other trials change, one or a few at a tim
     num_hierarchies=3,
     dropout=0.0,
     flip=True,
-    jitter=JITTER,
-    gain=GAIN,
+    jitter=1,
+    gain=0.2,
     class_weights=True,
     label_smoothing=0.1,
     learning_rate=1e-3,

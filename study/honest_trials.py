@@ -181,7 +181,7 @@ def train(setting, areas, whole, labels, teach, seed):
         channels=parts * channels,
         **{name: setting[name] for name in names},
     )
-    weight = balance_classes(labels) if setting["class_weights"] else None
+    weight = balance_classes(labels, 3) if setting["class_weights"] else None
     decisions = None
     if setting["teacher"]:
         areas, whole, decisions = teach(setting["mixtures"])

@@ -10,73 +10,116 @@ inputs, in whose place an area is put to see what it contributes.
 
 import argparse
 import hashlib
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
 
 import loso
-from augmentation import mirror
-from composite_dataset import load_composite
-from facial_areas import find_centres
-from inputs import list_layout, make_inputs, parse_areas
+import main_HTNet
 from recognition.ensemble import build_network
+from run import adopt_settings, prepare
 from support.files import BadInput, make_folder
-from support.shipped_weights import ENDING, load_state, read_shipped, write_shipped
+from support.records import read_record
+from support.settings import read_settings
+from support.shipped_weights import ENDING, load_state, write_shipped
+from support.weights_files import Weights
 
 TARGET = Path(__file__).parents[1] / "weights" / "pretrained" / "HTNet"
 
 
-def read_run(folder, composite):
-    """weights/<run>/ -> ({name: state dict}, its record with the classes' names)."""
-    record = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+def read_run(folder):
+    """weights/<run>/ -> ({name: state dict}, its record); raises BadInput."""
+    record = read_record(folder / "settings.json")
     states = {
         path.stem: torch.load(path, map_location="cpu", weights_only=True)
         for path in sorted(folder.glob("[!.]*.pth"))
     }
-    if not states:
+    if not states or record is None:
         raise BadInput(f"{folder} holds no weights: name the folder of a run that kept them.")
-    return states, record | {"classes": list(composite.classes)}
+    return states, record
 
 
-def predict_all(states, record, composite, inputs, path):
+def check_runs(folders, records, data):
+    """Raises BadInput unless the runs differ in their seeds only, and are fit to be shipped."""
+    first = records[0]
+    for folder, record in zip(folders, records):
+        settings = record["settings"]
+        if settings["KEEP"] != "last" or settings["FOLDS"] or settings["SHUFFLE_LABELS"]:
+            raise BadInput(f"{folder} must be of the last epoch, without FOLDS, of true labels.")
+        if record["data"] != data:
+            raise BadInput(f"{folder} was trained on other data than these.")
+        alike = settings | {"SEED": 0} == first["settings"] | {"SEED": 0}
+        if not alike:
+            raise BadInput(f"{folder} and {folders[0]} differ in more than their seeds.")
+
+
+def predict_all(states, record, run, path):
     """Predictions int [N], each subject's by its own fold's network."""
-    network, predicted = build_network(record), np.full(len(composite.names), -1)
-    for fold in loso.split_subjects(composite, record["settings"]["CLASS_ORDER"]):
+    network, predicted = build_network(record), np.full(len(run.composite.names), -1)
+    for fold in run.folds:
         load_state(network, states[fold.name], path)
-        predicted[fold.test] = loso.predict(network, inputs[fold.test]).argmax(1)
+        predicted[fold.test] = loso.predict(network, run.inputs[fold.test]).argmax(1)
     return predicted
 
 
-def main():
+def halve(state):
+    """A state dict as half precision gives it back."""
+    return {name: value.half().float() for name, value in state.items()}
+
+
+def ship_folds(folder, states, record, run):
+    """Writes the networks of a run's folds; raises BadInput where half precision is too coarse."""
+    names = [fold.name for fold in run.folds]
+    if sorted(states) != sorted(names):
+        raise BadInput(f"{folder} must hold the weights of each subject, and no others.")
+    halved = {name: halve(state) for name, state in states.items()}
+    exact = predict_all(states, record, run, folder)
+    changed = int((exact != predict_all(halved, record, run, folder)).sum())
+    if changed:
+        raise BadInput(f"half precision changes {changed} predictions of {folder}.")
+    path = TARGET / f"folds{ENDING}"
+    write_shipped(path, build_network(record), states, record, half=True)
+    return path
+
+
+def ship_clips(folders, states, record, run):
+    """Writes networks trained on all subjects, and the mean input."""
+    if any(set(state) != {"all"} for state in states):
+        raise BadInput("each of the runs must hold all.pth alone: train with --subjects all.")
+    members = {folder.name: state["all"] for folder, state in zip(folders, states)}
+    path = TARGET / f"clips{ENDING}"
+    plain = run.inputs if run.inputs.ndim == 4 else run.inputs[:, 0]  # without mirror images
+    write_shipped(path, build_network(record), members, record, baseline=plain.mean(0))
+    return path
+
+
+def main(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("kind", choices=("folds", "clips"))
     parser.add_argument("runs", nargs="+", type=Path)
-    parser.add_argument("--datasets", type=Path, default="datasets")
-    arguments = parser.parse_args()
-    composite = load_composite(arguments.datasets)
-    centres, _ = find_centres(composite, arguments.datasets / "facial_areas.csv")
-    runs = [read_run(folder, composite) for folder in arguments.runs]
-    record, path = runs[0][1], TARGET / f"{arguments.kind}{ENDING}"
-    names = parse_areas(record["settings"]["AREAS"])
-    inputs = make_inputs(composite.flows, centres, names, record["settings"]["NORMALIZE"])
-    make_folder(TARGET)
-    if arguments.kind == "clips":
-        states = {folder.name: run[0]["all"] for folder, run in zip(arguments.runs, runs)}
-        write_shipped(path, states, record, baseline=inputs.mean(0))
-    else:
-        views = inputs
-        if record["settings"]["AUGMENT"]:
-            views = torch.stack([inputs, mirror(inputs, list_layout(names))], dim=1)
-        exact = predict_all(runs[0][0], record, composite, views, arguments.runs[0])
-        write_shipped(path, runs[0][0], record, half=True)
-        halved = predict_all(read_shipped(path)[0], record, composite, views, path)
-        if (exact != halved).any():
-            path.unlink()
-            parser.error(f"half precision changes {(exact != halved).sum()} predictions.")
+    parser.add_argument("--datasets", default="datasets")
+    arguments = parser.parse_args(argv)
+    try:
+        states, records = zip(*map(read_run, arguments.runs))
+        constants = {name: getattr(main_HTNet, name) for name in main_HTNet.CONSTANTS}
+        options = ["--train", "False", "--datasets", arguments.datasets]
+        settings = read_settings(options, constants, main_HTNet.PRESETS, main_HTNet.__file__)
+        settings = adopt_settings(settings, Weights(arguments.runs[0]))
+        run = prepare(settings, main_HTNet.build_model)
+        check_runs(arguments.runs, records, run.record["data"])
+        record = records[0] | {"classes": run.composite.classes}
+        make_folder(TARGET)
+        if arguments.kind == "clips":
+            path = ship_clips(arguments.runs, states, record, run)
+        elif len(arguments.runs) == 1:
+            path = ship_folds(arguments.runs[0], states[0], record, run)
+        else:
+            raise BadInput("the folds are of one run: name one.")
+    except BadInput as error:
+        parser.error(error)
     print(f"{path}, {path.stat().st_size / 1e6:.1f} MB")
     print("sha256", hashlib.sha256(path.read_bytes()).hexdigest())
 

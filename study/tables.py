@@ -10,7 +10,7 @@ from composite_dataset import CLASSES
 from evaluation import CHOICES, count_confusions, group_by_database, score_groups
 from htnet import PAPER, HTNet
 from report import PUBLISHED, format_markdown
-from study import choice_tables, honest, nested, trainings
+from study import choice_tables, critical_tables, honest, nested, trainings
 from study.choices import compute_uf1
 from study.comparisons import PAIRS, tabulate_methods, tabulate_pairs
 from study.experiments import (
@@ -232,6 +232,11 @@ def make_tables():
         "honest trials": honest.tabulate_trials(),
         "honest nested": honest.tabulate_nested(),
         "recipes": honest.tabulate_recipes(),
+        "card": honest.tabulate_card(),
+        "contributions": critical_tables.tabulate_contributions(),
+        "against the mean": critical_tables.tabulate_contributions(""),
+        "eyes and lips": critical_tables.tabulate_sides(),
+        "curves": critical_tables.tabulate_curves(),
         "side by side": tabulate_methods(),
         "machines": tabulate_machines(),
         "by dim": tabulate_dims(),

@@ -34,6 +34,7 @@ from support.records import (
 from support.weights_files import save_weights
 
 LEFTOVERS = ("folds/*.npz", "*.pth", "report.md", "predictions.csv", "evaluation.csv", "*.png")
+LEFTOVERS += ("facial_areas.csv",)
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # how file systems say so
 LOCKS = []  # of the runs that this process trains
 
@@ -56,12 +57,17 @@ class RunFolder:
         self.weights = Path(settings.WEIGHTS, settings.RUN)
         self.keeps_weights = settings.KEEP != "none"
         self.record = None  # this run's settings and hash of the data, once both are known
+        self.nameless = {}  # subjects of folds that were read and do not say whose they are: told?
 
     def fold_path(self, subject):
         return self.results / "folds" / f"{subject}.npz"
 
     def weights_path(self, subject):
         return self.weights / f"{subject}.pth"
+
+    def areas_path(self):
+        """Of the facial areas found, where the data are read-only."""
+        return self.results / "facial_areas.csv"
 
     def is_finished(self, fold):
         """Whether the fold's logits, and its weights where they are kept, are there."""
@@ -212,7 +218,18 @@ class RunFolder:
                 f"{path} is of another run: {'; '.join(different)}; delete it to train this "
                 "subject anew, or choose another RUN."
             )
+        if not theirs:
+            self.nameless.setdefault(subject, False)
         return fold
+
+    def tell_nameless(self):
+        """Prints, once of each, how many folds were taken that do not say whose they are."""
+        if not all(self.nameless.values()):
+            say(
+                f"Note: {len(self.nameless)} of the folds in {self.results} do not say whose they "
+                "are (earlier versions did not write it): taken as this run's."
+            )
+        self.nameless = dict.fromkeys(self.nameless, True)
 
 
 def remove(path):

@@ -15,6 +15,17 @@ MODELS = ("HTNet", "STSTNet")
 KEEPS = ("best", "last", "none")
 RECIPES = ("paper", "honest")
 SCHEDULES = ("constant", "cosine")
+# what HTNet has and STSTNet has not
+NETWORK = (
+    "AREAS",
+    "DIM",
+    "HEADS",
+    "PATCH_SIZE",
+    "NUM_HIERARCHIES",
+    "BLOCK_REPEATS",
+    "MLP_MULT",
+    "DROPOUT",
+)
 LIMITS = {  # whole numbers, from and to: what is beyond is a slip, or would never end
     "SEED": (0, 2**63 - 1),
     "THREADS": (0, 1024),
@@ -36,21 +47,25 @@ def read_settings(argv, constants, presets, script):
     `given`, the names on the command line.
 
     constants: {name: value}. presets: {preset: {name: (value as shipped, value of the preset)}}; in
-    force are the model's and, where DATASETS holds no data and so its folder `sample` is used, the
-    sample's. What wins: the command line, then an edited constant, then the preset, then the
-    constant as shipped; what presets replaced is printed. script: the file with the constants,
-    whose comments --help prints. Raises BadInput for unknown names and wrong values.
+    force are the model's, the sample's where DATASETS holds no data (its folder `sample` is then
+    used), the recipe's, and "all" where nobody is held out; of two the later counts. What wins: the
+    command line, then an edited constant, then the preset, then the constant as shipped; what
+    presets replaced is printed. script: the file with the constants, whose comments --help prints.
+    Raises BadInput for unknown names and wrong values.
     """
     given = parse_arguments(argv, constants, script)
     values = constants | given
     check_texts(values)
     model, data = values["MODEL"], Path(values["DATASETS"])
     on_sample = not holds_data(data) and holds_data(data / "sample")
-    for preset in (model, *("sample",) * on_sample, values["RECIPE"]):
+    on_all = values["SUBJECTS"] == "all"
+    idle = NETWORK if model != "HTNet" else ()
+    presets_in_force = (model, *("sample",) * on_sample, values["RECIPE"], *("all",) * on_all)
+    for preset in presets_in_force:
         replaced = {
             name: value
             for name, (shipped, value) in presets.get(preset, {}).items()
-            if name not in given and constants[name] == shipped
+            if name not in given and constants[name] == shipped and name not in idle
         }
         values |= replaced
         if replaced:
@@ -63,8 +78,8 @@ def read_settings(argv, constants, presets, script):
         values["DATASETS"] = str(data / "sample")
     if not values["RUN"]:
         sample_run = "sample" if model == "HTNet" else f"sample-{model}"
-        honest = "-honest" * (values["RECIPE"] == "honest")
-        values["RUN"] = f"{sample_run if on_sample else model}{honest}"
+        kind = "-honest" * (values["RECIPE"] == "honest") + "-all" * on_all
+        values["RUN"] = f"{sample_run if on_sample else model}{kind}"
     values |= {"on_sample": on_sample, "given": tuple(given)}
     settings = namedtuple("Settings", values)(**values)
     check_settings(settings)
@@ -234,8 +249,7 @@ def check_settings(settings):
         require(name, type(getattr(settings, name)) is bool, "True or False")
     rate = settings.LEARNING_RATE
     require("LEARNING_RATE", type(rate) in (int, float) and 0 < rate < 1e3, "a number above 0")
-    require("DROPOUT", type(settings.DROPOUT) in (int, float), "a number from 0 up to 1")
-    for name in ("LABEL_SMOOTHING", "WEIGHT_DECAY"):
+    for name in ("DROPOUT", "LABEL_SMOOTHING", "WEIGHT_DECAY"):
         value = getattr(settings, name)
         require(name, type(value) in (int, float) and 0 <= value < 1, "a number from 0 up to 1")
     balanced = settings.TEACHER and settings.CLASS_WEIGHTS
@@ -248,6 +262,8 @@ def check_settings(settings):
     require("RECIPE", settings.RECIPE in RECIPES, " or ".join(RECIPES))
     require("SCHEDULE", settings.SCHEDULE in SCHEDULES, " or ".join(SCHEDULES))
     require("MODEL", settings.MODEL in MODELS, " or ".join(MODELS))
+    held_out = settings.SUBJECTS != ("all",)
+    require("KEEP", held_out or settings.KEEP != "best", "last where SUBJECTS is 'all'")
     require("KEEP", settings.KEEP in KEEPS, ", ".join(KEEPS[:-1]) + f" or {KEEPS[-1]}")
     require("PRECISION", settings.PRECISION in PRECISIONS, ", ".join(PRECISIONS))
     order = settings.CLASS_ORDER

@@ -1,8 +1,8 @@
 """Weights that ship: the networks of many folds in one safetensors file.
 
 Keys are <held-out subject>/<parameter>; the metadata's `record` is the run's settings and hash of
-its data, as in settings.json. Parameters that never get a gradient (queries and keys of attention
-over one token) are left out.
+its data, as in settings.json, and the names of its classes. Parameters that never get a gradient
+(queries and keys of attention over one token) are left out.
 """
 
 import json
@@ -18,13 +18,16 @@ from support.records import UNREADABLE, fill_record
 ENDING = ".safetensors"
 
 
-def write_shipped(path, states, record, half=False, **more):
-    """{name: state dict} -> a file; half: in half precision; more: further tensors, by name."""
+def write_shipped(path, network, states, record, half=False, **more):
+    """{name: state dict} -> a file; network: one of their kind, which says what is trained; half:
+    in half precision; more: further tensors, by name.
+    """
+    untrained = {name for name, value in network.named_parameters() if not value.requires_grad}
     tensors = {
         f"{name}/{parameter}": value.half() if half and value.is_floating_point() else value
         for name, state in states.items()
         for parameter, value in state.items()
-        if not parameter.endswith("query_key.weight")
+        if parameter not in untrained
     }
     tensors = {name: value.contiguous() for name, value in (tensors | more).items()}
     metadata = {"record": json.dumps(record)}
@@ -36,7 +39,7 @@ def read_shipped(path):
     try:
         with safe_open(path, "pt", device="cpu") as file:
             record = json.loads(file.metadata()["record"])
-            fill_record(record)
+            record = record | fill_record(record)
             tensors = {key: file.get_tensor(key) for key in file.keys()}
         states, more = defaultdict(dict), {}
         for key, value in tensors.items():
@@ -60,14 +63,12 @@ def load_state(model, state, path):
     """Loads a state dict of `read_shipped` into `model`, in place; raises BadInput."""
     try:
         result = model.load_state_dict(state, strict=False)
-        missing = [name for name in result.missing_keys if not name.endswith("query_key.weight")]
-        if missing or result.unexpected_keys:
-            raise ValueError(f"'{(missing + result.unexpected_keys)[0]}' is missing or left over")
-        for name, parameter in model.named_parameters():
-            if name in result.missing_keys:
-                if parameter.requires_grad:
-                    raise ValueError(f"'{name}' is missing")
-                torch.nn.init.zeros_(parameter)
+        untrained = {name: p for name, p in model.named_parameters() if not p.requires_grad}
+        wrong = [name for name in result.missing_keys if name not in untrained]
+        if wrong := wrong + result.unexpected_keys:
+            raise ValueError(f"'{wrong[0]}' is missing or left over")
+        for parameter in untrained.values():
+            torch.nn.init.zeros_(parameter)  # they count for nothing, but must be numbers
     except (RuntimeError, ValueError) as error:
         raise BadInput(
             f"{path} holds the weights of another network ({' '.join(str(error).split())[:200]}): "

@@ -43,31 +43,35 @@ class Weights:
         self.states = None
         if path.suffix == ENDING:
             self.states, self.record, _ = read_shipped(path)
-            self.record = fill_record(self.record)
         else:
             self.record = read_record(path / "settings.json")
 
     def list_held_out(self):
         """The names of the folds whose weights are there."""
-        return sorted(self.states or (path.stem for path in self.path.glob("[!.]*.pth")))
+        return sorted(list_folds(self.path) if self.states is None else self.states)
 
     def locate(self, name):
         """Where the weights of the fold `name` lie, in words."""
-        return f"'{name}' in {self.path}" if self.states else f"{self.path / name}.pth"
+        return f"'{name}' in {self.path}" if self.states is not None else f"{self.path / name}.pth"
 
     def load(self, model, name):
         """Loads the weights of the fold `name` into `model`; raises BadInput."""
-        if self.states:
+        if self.states is not None:
             load_state(model, self.states[name], self.locate(name))
         else:
             self.record = load_weights(model, self.path / f"{name}.pth", name, self.record)
+
+
+def list_folds(folder):
+    """The names of the folds whose .pth files are there; "all", which holds nobody out, is none."""
+    return [path.stem for path in folder.glob("[!.]*.pth") if path.stem != "all"]
 
 
 def find_weights(run_folder, pretrained):
     """The run's Weights, or else those that ship; raises BadInput."""
     shipped = pretrained / f"folds{ENDING}"
     for folder in (run_folder.weights, pretrained):
-        if any(folder.glob("[!.]*.pth")):
+        if list_folds(folder):
             return Weights(folder)
     if shipped.exists():
         return Weights(shipped)

@@ -162,7 +162,7 @@ def ensemble_file(tmp_path_factory):
     centres = find_centres(composite, ROOT / "datasets" / "sample" / "facial_areas.csv")[0]
     inputs = make_inputs(composite.flows, centres, parse_areas("all"), normalized=True)
     settings = {name: getattr(main_HTNet, name) for name in main_HTNet.CONSTANTS}
-    settings |= {"DIM": 16, "BLOCK_REPEATS": [1, 1, 1], "NORMALIZE": True}
+    settings |= {"DIM": 16, "BLOCK_REPEATS": [1, 1, 1], "NORMALIZE": True, "AUGMENT": True}
     record, states = {"settings": settings, "data": "", "classes": composite.classes}, {}
     for seed in range(2):
         torch.manual_seed(seed)
@@ -173,7 +173,7 @@ def ensemble_file(tmp_path_factory):
         train_fold(model, inputs[order], labels, inputs[:3], labels[:3], **options)
         states[f"seed{seed}"] = model.state_dict()
     path = tmp_path_factory.mktemp("ensemble") / "small.safetensors"
-    write_shipped(path, states, record, baseline=inputs.mean(0))
+    write_shipped(path, model, states, record, baseline=inputs.mean(0))
     return path
 
 

@@ -39,3 +39,16 @@ def test_gpu_benchmark_on_a_cpu():
 def test_gpu_benchmark_without_a_gpu_is_one_sentence():
     status, output, error = run("benchmarks.gpu")
     assert status == 1 and "--device cpu" in error and error.count("\n") == 1 and not output
+
+
+def test_the_recognition_benchmark_times_three_ensembles():
+    pytest.importorskip("skimage", reason="scikit-image has the portrait")
+    status, output, error = run(
+        "benchmarks.recognition", "--dim", "6", "--repeats", "1", "--frames", "20"
+    )
+    assert status == 0, error
+    assert output.startswith("20 frames of 640x480")
+    rows = re.findall(r"^\| (\d) networks, explain (\w+) \| ([\d.]+) s \| [\d.]+ s \|$",
+                      output, re.MULTILINE)  # fmt: skip
+    assert [row[:2] for row in rows] == [("1", "False"), ("5", "False"), ("5", "True")]
+    assert all(float(row[2]) > 0 for row in rows)

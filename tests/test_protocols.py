@@ -9,8 +9,9 @@ import torch
 from conftest import SMALL, rows
 
 import loso
+import main_HTNet
 import teacher
-from composite_dataset import load_composite
+from composite_dataset import FLOW_FOLDER, INDEX_NAME, load_composite
 from evaluation import choose_epochs
 
 
@@ -88,3 +89,58 @@ def test_the_honest_recipe_is_a_preset_that_any_constant_outdoes(tiny, command, 
     command("--train", "True", *arguments, "--label_smoothing", "0.3", "--run", "again")
     with np.load(tiny.parent / "results" / "again" / "folds" / "s01.npz") as stored:
         assert np.array_equal(first, stored["logits"])  # the views are seeded
+
+
+HONEST = ["--recipe", "honest", "--epochs", "4", "--subjects", "s01", "--keep", "none"]
+
+
+def test_each_part_of_the_honest_recipe_changes_the_training(tiny, command, monkeypatch):
+    monkeypatch.setattr(teacher, "MIXTURES", 20)
+    changes = {
+        "nothing": [],
+        "teacher": ["--teacher", "False"],
+        "augment": ["--augment", "False"],
+        "shuffle": ["--shuffle", "False"],
+        "schedule": ["--schedule", "constant"],
+        "decay": ["--weight_decay", "0.9"],
+        "smoothing": ["--label_smoothing", "0.3"],
+        "areas": ["--areas", "whole"],
+    }
+    logits = {}
+    for run, options in changes.items():
+        assert command("--train", "True", *HONEST, "--run", run, *options)[0] == 0
+        with np.load(tiny.parent / "results" / run / "folds" / "s01.npz") as stored:
+            logits[run] = stored["logits"]
+    for run in list(changes)[1:]:
+        assert np.abs(logits[run] - logits["nothing"]).max() > 1e-5, run
+
+
+def test_the_teacher_and_the_views_never_see_the_held_out_subject(tiny, command, monkeypatch):
+    composite = load_composite(tiny)
+    taught = []
+
+    def teach(seen, inputs, labels, num_classes, seed):
+        taught.append((len(seen), len(inputs), labels.tolist(), num_classes))
+        return inputs, torch.nn.functional.one_hot(labels, num_classes).float()
+
+    monkeypatch.setattr(main_HTNet, "teach", teach)
+    command("--train", "True", *HONEST)
+    others = composite.labels[composite.subjects != "s01"]
+    assert taught == [(10, 10, sorted(others.tolist(), reverse=True), 3)]
+
+
+def test_classes_count_the_same_also_where_one_is_absent():
+    weights = loso.balance_classes(torch.tensor([0, 0, 0, 1]), 3)
+    assert weights.tolist() == pytest.approx([2 / 3, 2.0, 2.0])  # 4 / (2 classes x samples)
+    assert (weights * torch.tensor([3, 1, 0])).sum() == 4
+
+
+def test_groups_of_other_data_are_not_evaluated(tiny, command):
+    """The groups are cut from the data: another cut would score networks on those they saw."""
+    assert command("--train", "True", "--folds", "3", "--run", "three", *SMALL)[0] == 0
+    index = tiny / INDEX_NAME
+    index.write_text("".join(line for line in index.open() if not line.startswith("smic,s02")))
+    for path in (tiny / FLOW_FOLDER).glob("s02*"):
+        path.unlink()
+    status, _, error = command("--train", "False", "--run", "three")
+    assert status == 2 and "groups of other data" in error and error.count("\n") == 1

@@ -152,9 +152,13 @@ def test_a_frame_that_is_not_there_is_bad_input(ensemble):
 def test_sixteen_bits_and_lamps_change_nothing(ensemble):
     frames = list(make_frames(move_expression(portrait(), "positive", 2.5)))
     plain = recognize(hold(frames), ensemble, onset=ONSET, apex=APEX).row
-    deep = [frame.astype(np.uint16) * 16 for frame in frames]
-    row = recognize(hold(deep), ensemble, onset=ONSET, apex=APEX).row
-    assert row["label"] == "positive" and row["motion"] == pytest.approx(plain["motion"], rel=0.1)
+    for times in (16, 256):  # 12 bits and 16
+        deep = [frame.astype(np.uint16) * times for frame in frames]
+        row = recognize(hold(deep), ensemble, onset=ONSET, apex=APEX).row
+        assert row == plain
+        pair = [recognize(hold([film[ONSET], film[APEX]]), ensemble, onset=0, apex=1).row
+                for film in (frames, deep)]  # fmt: skip
+        assert pair[0]["status"] == "ok" and pair[0]["noise_floor"] == pair[1]["noise_floor"]
     darker = [np.rint(frame * (0.85 if n > 12 else 1)).astype(np.uint8)
               for n, frame in enumerate(frames)]  # fmt: skip
     row = recognize(hold(darker), ensemble, onset=ONSET, apex=APEX).row

@@ -102,6 +102,7 @@ def test_what_is_finished_is_kept_when_it_is_stopped(run, clips, tmp_path, monke
         (["a.mp4", "b.mp4", "--picture", "a.png"], "is for a single clip"),
         (["a.mp4", "--picture", "a.txt"], "must end with .png"),
         (["a.mp4", "--fps", "0"], "--fps is 0"),
+        (["--onset", "a.png", "--apex", "b.png", "--fps", "200"], "two images have no frame rate"),
         (["a.mp4", "--colour", "red"], "unrecognized arguments: --colour red"),
     ],
 )

@@ -352,14 +352,22 @@ def test_what_a_fold_holds_is_checked(tiny, command, change, words):
     assert words in error
 
 
-def test_folds_of_earlier_versions_are_taken(tiny, command):
-    command("--train", "True", "--keep", "none", *SMALL)
-    path = tiny.parent / "results" / "HTNet" / "folds" / "s01.npz"
-    fold = dict(np.load(path))
-    del fold["record"]
-    np.savez(path, **fold)
-    status, output, _ = command("--train", "True", "--keep", "none", *SMALL)
-    assert status == 0 and "6 of 6 folds were finished before" in output
+def test_folds_of_earlier_versions_are_taken_with_a_note(tiny, command):
+    few = ["--subjects", "s01,s02", "--keep", "none", *SMALL]
+    assert "do not say whose" not in command("--train", "True", *few)[1]
+    for subject in ("s01", "s02"):
+        path = tiny.parent / "results" / "HTNet" / "folds" / f"{subject}.npz"
+        fold = dict(np.load(path))
+        del fold["record"]
+        np.savez(path, **fold)
+    status, output, _ = command("--train", "True", *few)
+    assert status == 0 and "2 of 2 folds were finished before" in output
+    assert output.count("do not say whose they are") == 1
+    assert "Note: 2 of the folds in results/HTNet do not say whose" in output
+    # those that this command did not ask for enter the report, too
+    status, output, _ = command("--train", "True", *["--subjects", "s01", *few[2:]])
+    assert status == 0 and output.count("do not say whose they are") == 2
+    assert "Note: 1 of the" in output and "Note: 2 of the" in output
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -392,3 +400,30 @@ def test_a_read_only_datasets_folder(tiny, command, monkeypatch):
     status, output, _ = command("--train", "True", *SMALL)
     assert status == 0 and "6 of 6 folds were finished before" in output and len(calls) == 1
     assert command("--train", "False", *SMALL)[0] == 0 and len(calls) == 1
+
+
+def test_facial_areas_of_a_run_that_is_thrown_away_go_with_it(tiny, command, monkeypatch):
+    """With read-only data they lie beside the report; new faces must not take the old ones."""
+    calls, replace_file = [], facial_areas.replace_file
+
+    def refuse_datasets(path, write):
+        if path.parent.resolve() == tiny.resolve():
+            raise BadInput(f"{path} could not be written (Read-only file system)")
+        replace_file(path, write)
+
+    monkeypatch.setattr(facial_areas, "replace_file", refuse_datasets)
+    monkeypatch.setattr(facial_areas, "detect_landmarks", lambda face: calls.append(face))
+    write_png(tiny / FACE_FOLDER / "sub01_EP01_01.jpg", np.full((224, 224, 3), 127, np.uint8))
+    areas = tiny.parent / "results" / "HTNet" / "facial_areas.csv"
+    assert command("--train", "True", *SMALL)[0] == 0
+    found = areas.read_text()
+    stale = found.splitlines()[0] + "\nsub01_EP01_01,9,9,9,9,9,9,9,9,dlib\n"
+    areas.write_text(stale)
+    assert command("--train", "True", "--seed", "2", "--overwrite", "True", *SMALL)[0] == 0
+    assert areas.read_text() == found and len(calls) == 2
+    # the same settings, but another flow image
+    areas.write_text(stale)
+    flow = next((tiny / "STSNet_whole_norm_u_v_os").glob("sub01_*"))
+    write_png(flow, np.full((28, 28, 3), 9, np.uint8))
+    assert command("--train", "True", "--seed", "2", "--overwrite", "True", *SMALL)[0] == 0
+    assert areas.read_text() == found and len(calls) == 3

@@ -20,9 +20,11 @@ from made_clips import (
     write_video,
 )
 
+from facial_areas import detect_faces
 from preparation.synthetic_sample import warp
+from recognition import spotting
 from recognition.frames import FrameStream, open_clip
-from recognition.spotting import spot
+from recognition.spotting import FaceTracker, spot
 
 pytest.importorskip("skimage", reason="scikit-image has the portrait")
 
@@ -80,6 +82,23 @@ def test_a_blink_alone_moves_less_than_a_brow():
     assert abs(found.apex - 70 - APEX) <= 2
 
 
+def test_a_key_frame_without_a_face_leaves_the_places_as_they_are(monkeypatch):
+    """Where a new key frame shows no face, the old one goes on and its motion counts once."""
+    frames = list(make_frames(move_expression(portrait(), "positive", 2), ONSET + 8))
+    steady = FaceTracker(key_frames=100)
+    expected = [steady.follow(frame) for frame in frames]
+    looks = []
+
+    def find_once(*arguments):
+        looks.append(arguments)
+        return detect_faces(*arguments) if len(looks) == 1 else []
+
+    monkeypatch.setattr(spotting, "detect_faces", find_once)
+    tracker = FaceTracker(key_frames=5)
+    np.testing.assert_allclose([tracker.follow(frame) for frame in frames], expected, atol=1e-5)
+    assert len(looks) == 4
+
+
 def test_without_a_face_there_is_nothing():
     assert spot(hold(np.full((20, 120, 160, 3), 128, np.uint8))) == (None, 20)
 
@@ -90,6 +109,15 @@ def test_somebody_who_comes_late_is_found():
                           times=lambda number: rise_and_fall(number - 35))  # fmt: skip
     found, count = spot(hold(frames))
     assert count == 150 and abs(found.apex - 70 - 35 - APEX) <= 2
+
+
+def test_a_short_clip_whose_face_comes_after_a_dark_frame_is_searched():
+    dark = [np.zeros((*portrait().shape,), np.uint8)] * 2
+    lifted = list(make_frames(move_expression(portrait(), "surprise", 2)))
+    found, count = spot(hold(dark + lifted))
+    assert count == 42 and abs(found.apex - 2 - APEX) <= 2
+    found, _ = spot(hold(lifted[:3] + dark + lifted))  # and so after a cut
+    assert abs(found.apex - 5 - APEX) <= 2 and 5 <= found.onset <= 5 + ONSET + 3
 
 
 def test_cuts_and_empty_pictures_are_no_motion():

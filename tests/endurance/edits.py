@@ -12,6 +12,7 @@ CELLS = st.one_of(st.sampled_from(ODD), st.text(max_size=8), st.integers().map(s
 EDITS = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 4), st.binary(max_size=6)), max_size=5)
 CHANGES = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12), CELLS), max_size=4)
 TABLES = st.tuples(CHANGES, st.one_of(st.just([]), EDITS))
+UNEDITED = [], []  # of TABLES
 
 
 def edit(data, edits):

@@ -3,6 +3,7 @@
 import random
 import re
 import shutil
+import signal
 import subprocess
 import time
 from types import SimpleNamespace
@@ -27,6 +28,7 @@ PARAMETERS = 139_582_982  # HTNet at the paper's width: 558 MB
 # Those that change a file: between two of them a kill finds the same disk.
 CALLS = "write,pwrite64,writev,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,ftruncate"
 CALLS += ",fsync,fdatasync,chmod,fchmod"
+DRAWS = 10  # moments of a kill at most, until one hits
 SAMPLES = np.array(["sub01_a", "sub01_b"]), np.array([0, 1])
 
 
@@ -57,9 +59,15 @@ def try_big_weights(folder, count, parameters=PARAMETERS):
     run.record = {"settings": ADDED_LATER | {"MODEL": "HTNet"}, "data": "trial"}
     state = {"weight": torch.arange(parameters, dtype=torch.float32)}
     result = FoldResult(torch.zeros(2, 2, 3), torch.zeros(2), 1, state)
-    seconds = _write_and_kill(run, result, None)  # whole, to see how long it takes
-    for _ in range(count):
-        _write_and_kill(run, result, choose.uniform(0, seconds))
+    begun = time.perf_counter()
+    _write_and_kill(run, result, None)  # whole, to see how long it takes
+    seconds, hits = time.perf_counter() - begun, 0
+    for _ in range(DRAWS * count):
+        if hits == count:
+            break
+        if not _write_and_kill(run, result, choose.uniform(0, seconds)):
+            continue  # before the first file or after the last: no case
+        hits += 1
         fault = _find_fault(run, result)
         again = FORK.Process(target=_save, args=(run, result))
         again.start()
@@ -70,16 +78,20 @@ def try_big_weights(folder, count, parameters=PARAMETERS):
 
 
 def _write_and_kill(run, result, seconds):
-    """In empty folders, writes a fold and kills it after `seconds` (None: not) -> its seconds."""
+    """In empty folders, writes a fold and kills it after `seconds` (None: not).
+
+    -> whether the kill hit the process while it wrote a file.
+    """
     for path in (run.results, run.weights):
         shutil.rmtree(path, ignore_errors=True)
     run.claim(run.record, overwrite=False)
-    process, begun = FORK.Process(target=_save, args=(run, result)), time.perf_counter()
+    process = FORK.Process(target=_save, args=(run, result))
     process.start()
     process.join(seconds)
     process.kill()
     process.join()
-    return time.perf_counter() - begun
+    written = [*run.weights.glob(".*.tmp.*"), *run.fold_path("sub01").parent.glob(".*.tmp.*")]
+    return process.exitcode == -signal.SIGKILL and bool(written)
 
 
 def _report_when_told(place, receiver):
@@ -122,5 +134,15 @@ def try_report_kills(folder, count):
             if not name.startswith("folds/") and name != "settings.json":
                 (place / "results/trial" / name).unlink()
         inject = f"inject={CALLS}:signal=KILL:when={number}"
-        _trace(place, ["-e", f"trace={CALLS}", "-e", inject], log)
-        yield check_end(place, expected, only=tuple(expected))
+        status = _trace(place, ["-e", f"trace={CALLS}", "-e", inject], log)
+        if status != -signal.SIGKILL:
+            continue  # it came to its end before that call: no case
+        half = find_half(place / "results/trial", expected)
+        yield half or check_end(place, expected, only=tuple(expected))
+
+
+def find_half(folder, expected):
+    """None, or which files of a killed report are there, but not as `expected` ({name: bytes})."""
+    there = read_tree(folder)
+    half = [name for name, content in there.items() if content != expected.get(name)]
+    return f"not whole under the final name: {', '.join(half)}" if half else None

@@ -1,6 +1,6 @@
 """The readers of files that a run leaves, each with what it is given: folds, weights, records.
 
-Each function gets a folder and returns (what hypothesis draws, check(case)).
+Each function gets a folder and returns (what hypothesis draws, check(case), the unedited case).
 """
 
 import io
@@ -61,7 +61,8 @@ def fuzz_folds(folder):
         path.write_bytes(edit(stream.getvalue(), edits))
         run.load_fold("sub01", names, labels, 3, 3)
 
-    return st.tuples(st.dictionaries(st.sampled_from(KEYS), ARRAYS, max_size=2), EDITS), check
+    changes = st.dictionaries(st.sampled_from(KEYS), ARRAYS, max_size=2)
+    return st.tuples(changes, EDITS), check, ({}, [])
 
 
 TENSORS = st.sampled_from(
@@ -101,7 +102,8 @@ def fuzz_weights(folder):
         path.write_bytes(data)
         load_weights(main_HTNet.STSTNet(), path)
 
-    return st.tuples(st.dictionaries(names, TENSORS, max_size=2), EDITS, st.booleans()), check
+    changes = st.dictionaries(names, TENSORS, max_size=2)
+    return st.tuples(changes, EDITS, st.booleans()), check, ({}, [], True)
 
 
 def fuzz_records(folder):
@@ -113,4 +115,4 @@ def fuzz_records(folder):
         path.write_bytes(edit(good.encode(), edits))
         read_record(path)
 
-    return EDITS, check
+    return EDITS, check, []

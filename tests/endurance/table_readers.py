@@ -1,6 +1,6 @@
 """The readers of what a user writes, each with what it is given: command line, tables, sheets.
 
-Each function gets a folder and returns (what hypothesis draws, check(case)).
+Each function gets a folder and returns (what hypothesis draws, check(case), the unedited case).
 """
 
 import io
@@ -18,7 +18,7 @@ from preparation.raw_databases import read_clips
 from support.run_folder import RunFolder
 from support.settings import read_settings
 from tests.conftest import make_datasets
-from tests.endurance.edits import CELLS, TABLES, edit, edit_table
+from tests.endurance.edits import CELLS, TABLES, UNEDITED, edit, edit_table
 
 
 def fuzz_settings(folder):
@@ -39,7 +39,7 @@ def fuzz_settings(folder):
         with torch.device("meta"):
             main_HTNet.build_model(settings, 3)
 
-    return words, check
+    return words, check, []
 
 
 def fuzz_index(folder):
@@ -51,7 +51,7 @@ def fuzz_index(folder):
         (root / INDEX_NAME).write_bytes(edit_table(rows, *table))
         load_composite(root).summarize()
 
-    return TABLES, check
+    return TABLES, check, UNEDITED
 
 
 def fuzz_centres(folder):
@@ -67,7 +67,7 @@ def fuzz_centres(folder):
         read_centres(path)
         find_centres(composite, path, log=lambda text: None)
 
-    return TABLES, check
+    return TABLES, check, UNEDITED
 
 
 def fuzz_clips(folder):
@@ -87,7 +87,7 @@ def fuzz_clips(folder):
             if clip.folder.is_dir() or clip.files:
                 clip.frames()
 
-    return TABLES, check
+    return TABLES, check, UNEDITED
 
 
 def fuzz_sheets(folder):
@@ -116,4 +116,4 @@ def fuzz_sheets(folder):
             clip.describe_frames()
             clip.frames()
 
-    return TABLES, check
+    return TABLES, check, UNEDITED

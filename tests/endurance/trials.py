@@ -33,14 +33,14 @@ ALL = 10**6  # as many as there are
 FUZZED = {"settings": 15_000, "index": 15_000, "centres": 15_000, "clips": 15_000}
 FUZZED |= {"sheets": 5_000, "folds": 15_000, "weights": 10_000, "records": 10_000}
 TRIALS = {
-    "power": Trial("power loss, by the state of the disk", try_power_loss, ALL, 6),
+    "power": Trial("power loss, by the state of the disk", try_power_loss, ALL, 3),
     "kills": Trial("kill while 558 MB of weights are written", try_big_weights, 12, 1),
-    "report": Trial("kill at a system call of the report", try_report_kills, 40, 4),
+    "report": Trial("kill at a system call of the report", try_report_kills, 40, 2),
     "bombs": Trial(
         "fold or weights that unpack to 1.6 GB or more", try_bombs, len(MAKE), len(MAKE)
     ),
     "evaluation": Trial("evaluation beside a training", try_evaluations, 20, 2),
-    "hosts": Trial("two hosts, one dying", try_two_hosts, 12, 2),
+    "hosts": Trial("two hosts, one dying", try_two_hosts, 12, 1),
 } | {
     name: Trial(
         f"random input: {make.__doc__.rstrip('.')}", partial(try_fuzz, name), FUZZED[name], 100

@@ -1,0 +1,68 @@
+"""The trials of the honest recipe: what was compared is what the recipe does."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+
+import augmentation
+import teacher
+from composite_dataset import load_composite, normalize
+from facial_areas import find_centres
+from inputs import make_inputs, parse_areas
+from study import honest_trials
+from study.honest_settings import AVERAGES, BASE, SETTINGS
+
+
+@pytest.fixture(scope="module")
+def sample():
+    folder = ROOT / "datasets" / "sample"
+    composite = load_composite(folder)
+    centres, _ = find_centres(composite, folder / "facial_areas.csv")
+    return composite, centres
+
+
+def test_the_list_is_what_it_was():
+    assert len(SETTINGS) + len(AVERAGES) == 40
+    assert (BASE["jitter"], BASE["gain"]) == (augmentation.JITTER, augmentation.GAIN)
+    assert BASE["mixtures"] == teacher.MIXTURES
+    assert all(set(setting) <= set(BASE) for setting in SETTINGS.values())
+
+
+def test_inputs_mirror_images_and_labels_are_the_recipes(sample):
+    composite, centres = sample
+    padded = honest_trials.pad(normalize(composite.flows), centres)
+    names = parse_areas("all,whole")
+    seen = make_inputs(composite.flows, centres, names, True, augmentation.PADDING)
+    for setting, part in (("areas", slice(3)), ("whole", slice(3, 6)), ("both", slice(6))):
+        inputs = honest_trials.assemble(*padded, BASE | {"inputs": setting})
+        assert torch.equal(inputs, make_inputs(composite.flows, centres, names, True)[:, part])
+    turned = [honest_trials.mirror(padded[0], 2), honest_trials.mirror(padded[1], 1)]
+    inputs = honest_trials.assemble(*turned, BASE | {"inputs": "both"})
+    mirrored = augmentation.mirror(seen, teacher.LAYOUT)
+    assert torch.equal(inputs, augmentation.crop_tiles(mirrored, teacher.LAYOUT))
+    train, labels = np.arange(60), torch.from_numpy(composite.labels)
+    machine = honest_trials.Teacher(*(part[train] for part in padded), composite.labels[train])
+    decided = machine.decide(*padded).softmax(1)
+    assert torch.allclose(decided, teacher.Teacher(seen[train], labels[train], 3).label(seen))
+
+
+def test_a_pair_of_groups_is_predicted_by_networks_that_saw_neither(sample, monkeypatch):
+    composite, centres = sample
+    areas, whole = honest_trials.pad(normalize(composite.flows), centres)
+    group, trained = honest_trials.split_groups(composite.subjects), []
+    assert all(len(set(group[composite.subjects == s])) == 1 for s in set(composite.subjects))
+    train = honest_trials.train
+
+    def spy(setting, areas, *arguments):
+        trained.append(len(areas))
+        return train(setting | {"epochs": 1}, areas, *arguments)
+
+    monkeypatch.setattr(honest_trials, "train", spy)
+    names = ["base", "mixup 0.4", "both, warped"]
+    predicted = honest_trials.run_pair((0, 1), group, areas, whole, composite.labels, names, 1)
+    held_out = int(np.isin(group, (0, 1)).sum())
+    assert trained == [len(group) - held_out] * 3
+    for name in names:
+        assert predicted[name].shape == (held_out, 3)
+        assert np.allclose(predicted[name].sum(1), 1, atol=1e-5)
