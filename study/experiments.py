@@ -114,8 +114,8 @@ def split_seed(name):
 def check_names():
     """Refuses a folder whose name stands for nothing here: it would be left out in silence."""
     for folder in RESULTS.iterdir():
-        # runs that go on, see its README; the trials of the honest recipe
-        if folder.name in ("unfinished", "honest-trials") or not folder.is_dir():
+        # no runs: those that go on, the honest recipe's trials, the critical areas
+        if folder.name in ("unfinished", "honest-trials", "critical-areas") or not folder.is_dir():
             continue
         name = re.sub(r"-seed\d+$", "", folder.name)
         if name not in SVMS and (name not in NAMES or name == folder.name):
