@@ -66,7 +66,8 @@ def tabulate_sides():
     """Contributions of both eyes' areas and both lips'."""
     table, rows = read_contributions(), []
     table["eyes"], table["lips"] = (
-        table[[f"left_{part}_samples", f"right_{part}_samples"]].sum(1) for part in ("eye", "lip")
+        table[[f"left_{part}_samples", f"right_{part}_samples"]].sum(axis=1)
+        for part in ("eye", "lip")
     )
     table["eyes − lips"] = table["eyes"] - table["lips"]
     for label, name in enumerate(CLASSES):

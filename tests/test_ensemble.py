@@ -34,8 +34,9 @@ def test_the_mirror_image_belongs_to_augmented_weights_alone():
 
 
 def save(path, record):
-    states = {f"seed{n}": build_network(record).state_dict() for n in range(2)}
-    write_shipped(path, states, record, baseline=torch.zeros(3, 28, 28))
+    networks = [build_network(record) for _ in range(2)]
+    states = {f"seed{n}": network.state_dict() for n, network in enumerate(networks)}
+    write_shipped(path, networks[0], states, record, baseline=torch.zeros(3, 28, 28))
     return path
 
 

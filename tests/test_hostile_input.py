@@ -37,7 +37,7 @@ DIGITS = "9" * 30
         ("--class_order", "9" * 5000, "whole numbers"),
         ("--learning_rate", "nan", "LEARNING_RATE"),
         ("--learning_rate", "x" * 5000, "--learning_rate"),
-        ("--dropout", "inf", "dropout"),
+        ("--dropout", "inf", "DROPOUT"),
         ("--device", "cuda:" + DIGITS, "DEVICE"),
         ("--device", "c" * 5000, "DEVICE"),
         ("--model", "--", "MODEL"),

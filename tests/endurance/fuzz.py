@@ -72,8 +72,13 @@ def find_large_memory():
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     if peak <= MEMORY:
         return None
-    Path("/proc/self/clear_refs").write_text("5")
+    forget_peak()
     return f"more than {MEMORY / 1e9:.0f} GB"
+
+
+def forget_peak():
+    """This process's peak memory begins anew."""
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 def check_unedited(check, case):
@@ -90,6 +95,7 @@ def check_unedited(check, case):
 
 def try_fuzz(name, folder, count):
     """The unedited file, then `count` cases of one reader -> a list of None or what happened."""
+    forget_peak()  # of the trials before, in the same process
     strategy, check, unedited = FUZZ[name](folder)
     results = [check_unedited(check, unedited)]
 
