@@ -214,6 +214,7 @@ def make_tables():
     check_names()
     each = {name: tabulate_choices(name) for name in EXPERIMENTS if find_runs(name)}
     return each | {
+        "HTNet-honest-seed1": (RESULTS / "HTNet-honest-seed1" / "report.md").read_text("utf-8"),
         "STSTNet-seed1": (RESULTS / "STSTNet-seed1" / "report.md").read_text(encoding="utf-8"),
         "published": tabulate_published(),
         "plots": tabulate_plots(),
