@@ -59,7 +59,10 @@ def read_own_clips(path):
             )
     clips, seen = [], set()
     for line, row in enumerate(rows, start=2):
-        clip = read_row(path, line, row, labels)
+        try:
+            clip = read_row(path, line, row, labels)
+        except OSError as error:  # a name too long for the file system
+            raise BadInput(f"{path}, line {line}: {error.strerror}; shorten it.") from None
         if clip.sample in seen:
             raise BadInput(f"{path}, line {line}: {clip.sample} is listed twice; keep one row.")
         seen.add(clip.sample)

@@ -254,6 +254,8 @@ def test_data_of_ones_own_from_an_empty_folder(tmp_path, capsys, monkeypatch):
             ["line 2", "onset 'gone.png' is neither a frame number nor a file"],
         ),
         ({"label": ""}, ["rows without a label"]),
+        ({"clip": "x" * 300}, ["line 2", "File name too long"]),
+        ({"onset": "x" * 5000}, ["line 2", "File name too long"]),
     ],
 )
 def test_a_wrong_table_of_clips_is_one_sentence(tmp_path, capsys, change, words):
