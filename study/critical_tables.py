@@ -112,10 +112,12 @@ def draw_face(axis, values, limit):
         strength = min(abs(mean) / limit, 1)
         axis.add_patch(Rectangle((x, y), 13, 13, color=colour, alpha=0.85 * strength, lw=0))
         axis.add_patch(Rectangle((x, y), 13, 13, fill=False, ec="0.6", lw=0.8))
-        ink = "white" if strength > 0.6 else "black"
         text = f"{mean:+.2f}\n({low:+.2f} to {high:+.2f})"
-        below = 2.6 if y < 10 else 10.6
-        axis.text(x + 6.5, y + below, text, ha="center", va="center", fontsize=8, color=ink)
+        below = 2.2 if y < 10 else 10.9
+        plate = dict(boxstyle="round,pad=0.25", fc="white", ec="none", alpha=0.85)
+        axis.text(
+            x + 6.5, y + below, text, ha="center", va="center", fontsize=8, bbox=plate, zorder=5
+        )
     line = dict(fill=False, ec="0.25", lw=1.4)
     axis.add_patch(Ellipse((14, 14), 23, 30, **line))
     for x in (8.5, 19.5):
