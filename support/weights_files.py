@@ -23,7 +23,7 @@ def save_weights(path, state, subject, record):
     """Writes a state dict that also says which subject was held out in which run.
 
     record: the run's settings and hash of its data. They are attributes of the dictionary, which
-    `torch.save` keeps, so that `model.load_state_dict(torch.load(path))` works as ever.
+    `torch.save` keeps: read with `weights_only=True`, the file is a state dict as ever.
     """
     state = OrderedDict(state)
     state.subject, state.record = subject, json.dumps(record)

@@ -381,8 +381,9 @@ def test_weights_that_are_not_finite_are_refused(tiny, command, value):
     assert status == 2 and "s01.pth" in error and "'head.bias' is not finite" in error
 
 
-def test_a_read_only_datasets_folder(tiny, command, monkeypatch):
-    """The facial areas are kept with the run, and not looked for again."""
+@pytest.fixture
+def read_only_datasets(tiny, monkeypatch):
+    """A face is there, nothing can be written beside it; a list of the faces looked at."""
     calls, replace_file = [], facial_areas.replace_file
 
     def refuse_datasets(path, write):
@@ -393,6 +394,12 @@ def test_a_read_only_datasets_folder(tiny, command, monkeypatch):
     monkeypatch.setattr(facial_areas, "replace_file", refuse_datasets)
     monkeypatch.setattr(facial_areas, "detect_landmarks", lambda face: calls.append(face))
     write_png(tiny / FACE_FOLDER / "sub01_EP01_01.jpg", np.full((224, 224, 3), 127, np.uint8))
+    return calls
+
+
+def test_a_read_only_datasets_folder(tiny, command, read_only_datasets):
+    """The facial areas are kept with the run, and not looked for again."""
+    calls = read_only_datasets
     status, output, _ = command("--train", "True", *SMALL)
     assert status == 0 and "Read-only file system" in output and len(calls) == 1
     assert (tiny.parent / "results" / "HTNet" / "facial_areas.csv").exists()
@@ -402,18 +409,9 @@ def test_a_read_only_datasets_folder(tiny, command, monkeypatch):
     assert command("--train", "False", *SMALL)[0] == 0 and len(calls) == 1
 
 
-def test_facial_areas_of_a_run_that_is_thrown_away_go_with_it(tiny, command, monkeypatch):
+def test_facial_areas_of_a_run_that_is_thrown_away_go_with_it(tiny, command, read_only_datasets):
     """With read-only data they lie beside the report; new faces must not take the old ones."""
-    calls, replace_file = [], facial_areas.replace_file
-
-    def refuse_datasets(path, write):
-        if path.parent.resolve() == tiny.resolve():
-            raise BadInput(f"{path} could not be written (Read-only file system)")
-        replace_file(path, write)
-
-    monkeypatch.setattr(facial_areas, "replace_file", refuse_datasets)
-    monkeypatch.setattr(facial_areas, "detect_landmarks", lambda face: calls.append(face))
-    write_png(tiny / FACE_FOLDER / "sub01_EP01_01.jpg", np.full((224, 224, 3), 127, np.uint8))
+    calls = read_only_datasets
     areas = tiny.parent / "results" / "HTNet" / "facial_areas.csv"
     assert command("--train", "True", *SMALL)[0] == 0
     found = areas.read_text()
