@@ -117,7 +117,8 @@ def _trace(place, options, log):
 
 
 def try_report_kills(folder, count):
-    """All folds are finished; the report is killed at its n-th system call that changes a file."""
+    """All folds are finished; the report is killed at system calls that change a file, spread over
+    all of them."""
     if not shutil.which("strace"):
         raise FileNotFoundError("strace is not installed")
     place, log = make_place(folder), folder / "calls.txt"
@@ -125,15 +126,16 @@ def try_report_kills(folder, count):
     expected = read_tree(place / "results/trial")
     shutil.copytree(place, folder / "finished")
     _trace(place, ["-e", f"trace={CALLS}"], log)
-    calls = len(re.findall(r"^\d+ +\w+\(", log.read_text(errors="replace"), re.MULTILINE))
-    step = max(1, calls / count)
-    for number in (1 + int(i * step) for i in range(min(count, calls))):
+    calls = re.findall(r"^\d+ +(\w+)\(", log.read_text(errors="replace"), re.MULTILINE)
+    chosen = np.linspace(0, len(calls) - 1, min(count, len(calls))).astype(int)
+    for last in chosen:
+        number = calls[: last + 1].count(calls[last])  # strace counts each kind of call on its own
         shutil.rmtree(place)
         shutil.copytree(folder / "finished", place)
         for name in expected:
             if not name.startswith("folds/") and name != "settings.json":
                 (place / "results/trial" / name).unlink()
-        inject = f"inject={CALLS}:signal=KILL:when={number}"
+        inject = f"inject={calls[last]}:signal=KILL:when={number}"
         status = _trace(place, ["-e", f"trace={CALLS}", "-e", inject], log)
         if status != -signal.SIGKILL:
             continue  # it came to its end before that call: no case
