@@ -79,6 +79,13 @@ PAIRS = {
         *((f"{size}-repeats{repeats}", size) for size in SIZES for repeats in trainings.REPEATS),
         *((f"{size}-heads{heads}", size) for size in SIZES for heads in trainings.HEADS),
     ],
+    "honest": [
+        ("HTNet-honest", "SVM-nested"),
+        ("HTNet-honest", "STSTNet-honest"),
+        ("HTNet-honest", "HTNet-dim64"),
+        ("STSTNet-honest", "STSTNet"),
+        ("STSTNet-honest", "STSTNet-views"),
+    ],
     "seeds": [
         *(
             (f"{name}-seed{a}", f"{name}-seed{b}")
@@ -97,11 +104,16 @@ def count_by_subject(name, choice):
     """
     tables, counts, samples = read_predictions(name, choice), {}, None
     for seed, table in tables.items():
-        people, person = np.unique(table["subject"], return_inverse=True)
-        pair = table["label"].to_numpy(), table["prediction"].to_numpy()
-        counts[seed] = count_confusions(*pair, person, len(people), 3)
+        counts[seed] = count_table(table)
         samples = table[["subject", "label"]]
     return counts, samples
+
+
+def count_table(table):
+    """A table of predictions -> confusion counts [subjects, 3, 3]."""
+    people, person = np.unique(table["subject"], return_inverse=True)
+    pair = table["label"].to_numpy(), table["prediction"].to_numpy()
+    return count_confusions(*pair, person, len(people), 3)
 
 
 def pair_seeds(one, other, choice):
