@@ -214,11 +214,13 @@ def find_centres(composite, path, log=print):
 
 
 def append_centres(path, found, log=print):
-    """Adds the rows that `find_centres` found to the file `path`."""
-    if found.empty:
-        return
+    """Adds the rows that `find_centres` found to the file `path`, but no name twice."""
     table = found.astype(str)
     if Path(path).exists():
-        table = pd.concat([read_table(path, ("name", *COLUMNS), "delete the file"), table])
+        stored = read_table(path, ("name", *COLUMNS), "delete the file")
+        found = found[~found["name"].isin(stored["name"])]
+        table = pd.concat([stored, found.astype(str)])
+    if found.empty:
+        return
     replace_file(path, lambda temporary: table.to_csv(temporary, index=False))
     log(f"{path}: the facial areas of {len(found)} samples added.")

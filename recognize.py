@@ -51,7 +51,7 @@ def parse_arguments(argv):
     add("--output", type=Path, metavar="DIR", help="recognition.csv, .json and a picture per clip")
     add("--csv", type=Path, metavar="FILE", help="a table, one row per clip")
     add("--json", metavar="FILE|-", help="a list, one object per clip; -: on standard output")
-    add("--picture", type=Path, metavar="FILE", help="one page about the clip: png, pdf, svg")
+    add("--picture", type=Path, metavar="FILE", help="one page about the clip: png, pdf, svg, jpg")
     add(
         "--weights",
         default=DEFAULT,
@@ -69,7 +69,7 @@ def parse_arguments(argv):
 
 
 def list_jobs(args):
-    """-> (list of functions that open a clip each, their names, {onset, apex} as numbers)."""
+    """-> (functions that open a clip each, the clips' names, {onset, apex} as numbers)."""
     given = [args.onset, args.apex]
     if any(given) and not all(given):
         raise BadInput("--onset and --apex must be given together.")
@@ -79,7 +79,7 @@ def list_jobs(args):
         if args.fps is not None:
             raise BadInput("--fps is for an INPUT: two images have no frame rate. Leave it out.")
         return [lambda: open_pair(*given)], [" ".join(given)], {"onset": 0, "apex": 1}
-    paths = find_clips(args.inputs)
+    paths = find_clips(args.inputs, log=lambda note: print(f"Note: {note}", file=sys.stderr))
     numbers = {}
     if any(given):
         if len(paths) > 1 or not all(text.isdecimal() for text in given):
@@ -94,9 +94,12 @@ def list_jobs(args):
     return [lambda path=path: open_clip(path, args.fps) for path in paths], paths, numbers
 
 
-def recognize_clips(args, ensemble):
-    """Yields a Recognition for each clip; those that cannot be read have the status unreadable."""
-    openers, names, numbers = list_jobs(args)
+def recognize_clips(args, jobs, ensemble):
+    """Yields a Recognition for each clip; those that cannot be read have the status unreadable.
+
+    jobs: as `list_jobs` gives them.
+    """
+    openers, names, numbers = jobs
     clips = tqdm(zip(openers, names), "clips", len(names), disable=None if names[1:] else True)
     for open_one, name in clips:
         title = Path(name).name
@@ -191,10 +194,10 @@ def describe(row):
 
 def main(argv=None):
     stopped = "Stopped. The clips that are finished are in the files."
-    with explain_errors("recognize.py", explain=explain_failure, stopped=stopped):
+    with explain_errors("recognize.py", (OSError,), explain_failure, stopped):
         args = parse_arguments(argv)
         torch.set_num_threads(1)  # more cost more than they bring for networks of this size
-        list_jobs(args)  # what is wrong with the options shows before the weights are loaded
+        jobs = list_jobs(args)  # what is wrong with the options shows before the weights are loaded
         ensemble = load_ensemble(args.weights, pick_device(args.device))
         if set(ensemble.classes) != set(CLASSES):
             raise BadInput(
@@ -203,7 +206,7 @@ def main(argv=None):
             )
         writer, unreadable = Writer(args), 0
         try:
-            for result in recognize_clips(args, ensemble):
+            for result in recognize_clips(args, jobs, ensemble):
                 writer.add(result)
                 if result.row["status"] == "unreadable":
                     unreadable += 1

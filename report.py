@@ -64,7 +64,8 @@ def describe_fold(run, fold):
     finished = {other.name: run.load_fold(other) for other in folds}
     subject = fold.name
     if not len(fold.test):
-        return f"\nTrained on all subjects: {run.folder.weights_path(subject)}"
+        kept = run.folder.weights_path(subject) if run.folder.keeps_weights else "no weights kept"
+        return f"\nTrained on all subjects: {kept}"
     truth = np.concatenate([stored["labels"] for stored in finished.values()])
     unit = "Group" if run.settings.FOLDS else "Subject"
     lines = [f"\n{unit} {subject}"]
@@ -211,7 +212,9 @@ def report_run(run):
     comparable = (
         len(folds) == len(run.folds)
         and not settings.FOLDS
-        and set(composite.databases) <= {"smic", "casme2", "samm"}
+        # all of MEGC 2019's databases, and not more clips (`--all-clips`) than it has
+        and set(composite.databases) == {"smic", "casme2", "samm"}
+        and len(composite.names) <= 442
         and composite.classes == CLASSES
         and not settings.on_sample
         and not settings.SHUFFLE_LABELS

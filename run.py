@@ -107,7 +107,7 @@ def prepare(settings, build_model, weights=None):
         folder.take_locks()
     centres = None
     names = parse_areas(settings.AREAS) if settings.MODEL == "HTNet" else ("whole",)
-    if names != ("whole",) or (settings.TEACHER and settings.train):
+    if names != ("whole",) or settings.TEACHER:  # the teacher sees the areas
         centres, found, areas = find_areas(settings, composite, folder, record)
     record["data"] = hash_data(composite, centres)
     folder.record = record

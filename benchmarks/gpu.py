@@ -187,7 +187,9 @@ def try_memory(dim, device, gigabytes):
     try:
         run_our_loop(dim, device, "tf32", "best", True, epochs=loso.EAGER_EPOCHS + 2)
         print(f"With {gigabytes} GB at most for tensors, a fold trains.\n")
-    except torch.OutOfMemoryError:
+    except RuntimeError as error:
+        if not devices.is_out_of_memory(error):
+            raise
         print(f"With {gigabytes} GB at most for tensors, memory runs out.\n")
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, device)

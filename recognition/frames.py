@@ -131,26 +131,50 @@ def open_pair(onset, apex):
     return PairStream(Path(f"{onset} {apex}"), None, 2, files)
 
 
-def find_clips(paths):
+def find_clips(paths, log=print):
     """Paths as given -> list of paths of single clips, those within a folder of clips one by one.
 
-    A folder that holds numbered images is a clip; any other stands for the videos and folders in
-    it. Raises BadInput where a folder holds neither.
+    A folder that holds numbered images and no video is a clip; any other stands for the videos and
+    folders in it. log: told what is left out. Raises BadInput where a path holds neither.
     """
     clips = []
     for path in map(Path, paths):
-        if not path.is_dir() or list_frames(path):
-            clips.append(path)
-            continue
-        inner = [child for child in path.iterdir() if not child.name.startswith(".")]
-        inner = [c for c in inner if c.is_dir() or c.suffix.lower() in VIDEOS]
+        inner = list_clips(path, log)
         if not inner:
             raise BadInput(
                 f"{path} holds neither frames, their names ending with a number, nor "
                 f"videos ({', '.join(VIDEOS)})."
             )
-        clips += find_clips(sorted(inner, key=sort_naturally))
+        clips += inner
     return clips
+
+
+def list_clips(path, log):
+    """The clips at a path, in natural order; itself where it cannot be read: `open_clip` says so.
+
+    Empty where a folder holds none.
+    """
+    try:
+        if not path.is_dir():
+            return [path]
+        inner = [child for child in path.iterdir() if not child.name.startswith(".")]
+        videos = [child for child in inner if child.suffix.lower() in VIDEOS]
+        if frames := list_frames(path):
+            if not videos:
+                return [path]
+            log(f"the {len(frames)} numbered images in {path}, beside videos, are not a clip.")
+        clips = []
+        for child in sorted(inner, key=sort_naturally):
+            if child.is_dir():
+                found = list_clips(child, log)
+                if not found:
+                    log(f"{child} holds no clips.")
+                clips += found
+            elif child in videos:
+                clips.append(child)
+        return clips
+    except OSError:
+        return [path]
 
 
 def sort_naturally(path):

@@ -20,7 +20,7 @@ PAGE = (13.33, 7.5)  # inches, as a slide
 
 
 def draw_recognition(path, result):
-    """Draws a `clip.Recognition`; the file's ending gives the format (png, pdf, svg).
+    """Draws a `clip.Recognition`; the file's ending gives the format (png, pdf, svg, jpg).
 
     Where there is no answer, the page shows what there is and why.
     """

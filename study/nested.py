@@ -16,19 +16,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from einops import rearrange
 
 import loso
 from composite_dataset import load_composite
 from evaluation import count_confusions, find_latest_best, score_confusions, unweighted_scores
-from facial_areas import crop_areas, find_centres
+from facial_areas import find_centres
 from htnet import PAPER, HTNet
+from inputs import make_inputs, parse_areas
 from report import format_markdown
 from run import hash_data
 from study import experiments
 from study.comparisons import count_by_subject
 from study.paired import compare
-from support.devices import pick_device
+from support.devices import pick_device, set_precision
 from support.files import BadInput, make_folder, replace_file, write_text
 from support.ranks import count_ranks, is_first, join_ranks, rank, say, wait_for_all
 from support.records import UNREADABLE
@@ -158,9 +158,9 @@ def main(argv=None):
 def run(arguments):
     """Trains what is not finished, then writes predictions.csv and prints the scores."""
     composite, device = load_composite(arguments.datasets), pick_device("auto")
+    set_precision(arguments.precision)
     centres, _ = find_centres(composite, arguments.datasets / "facial_areas.csv", say)
-    mosaics = np.stack([crop_areas(*pair) for pair in zip(composite.flows, centres)])
-    inputs = torch.from_numpy(rearrange(mosaics, "n h w c -> n c h w").astype(np.float32))
+    inputs = make_inputs(composite.flows, centres, parse_areas("all"))
     folder = arguments.output / f"{NAME}-seed{arguments.seed}"
     folds = loso.split_subjects(composite, (2, 1, 0))
     paths = {fold.name: folder / "folds" / f"{fold.name}.npz" for fold in folds}

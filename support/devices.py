@@ -72,19 +72,28 @@ def describe_machine(device):
 
 def explain_failure(error):
     """A sentence for memory that ran out or a device that failed; empty for other errors."""
-    if "captur" in str(error):  # a mistake in this program's recording of an epoch
-        return ""
     kept = "Finished folds are kept and the same command goes on from them"
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or re.search(
-        "out of memory|allocate memory|ALLOC_FAILED", str(error)
-    ):
+    if is_out_of_memory(error):
         return (
             f"out of memory on this DEVICE. {kept}: free it of other programs or set another "
             "DEVICE; or give another RUN a smaller DIM or BATCH_SIZE."
         )
+    if "captur" in str(error):  # a mistake in this program's recording of an epoch
+        return ""
     if isinstance(error, torch.AcceleratorError) or re.match(
         "CU(DA|DNN|BLAS)|cu(DNN|BLAS)", str(error)
     ):
         reason = str(error).splitlines()[0]
         return f"this DEVICE failed ({reason}). {kept}, also on another DEVICE such as 'cpu'."
     return ""
+
+
+def is_out_of_memory(error):
+    """Whether memory ran out, also where that broke off the recording of an epoch."""
+    while error is not None:
+        if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or re.search(
+            "out of memory|allocate memory|ALLOC_FAILED", str(error)
+        ):
+            return True
+        error = error.__context__
+    return False

@@ -115,7 +115,7 @@ def parse_arguments(argv, constants, script):
         "--overwrite",
         type=parse_boolean,
         default=False,
-        help="True: throw away the folds and weights that stand under the run's name",
+        help="True: throw away what other settings or data left under the run's name",
     )
     for name, value in constants.items():
         option = f"--{name.lower()}"

@@ -93,6 +93,8 @@ def test_faces_that_are_not_found_are_named_and_not_looked_for_again(tiny):
     assert table["name"].tolist() == composite.names[:2].tolist() and set(table["source"]) == {
         "mean"
     }
+    append_centres(tiny / "facial_areas.csv", found)  # a second time: no name twice
+    assert pd.read_csv(tiny / "facial_areas.csv").equals(table)
     face.unlink()  # would now be an error if it were read again
     again, found = find_centres(composite, tiny / "facial_areas.csv", lines.append)
     assert (again == centres).all() and found.empty

@@ -229,6 +229,11 @@ def test_sigterm_ends_as_ctrl_c_does(tiny, command):
     assert "Traceback" not in output
 
 
+def add_context(error, first):
+    error.__context__ = first
+    return error
+
+
 @pytest.mark.parametrize(
     "error, words",
     [
@@ -245,6 +250,13 @@ def test_sigterm_ends_as_ctrl_c_does(tiny, command):
             ["out of memory", "DEVICE"],
         ),
         (torch.AcceleratorError("CUDA error: out of memory", 2), ["out of memory", "BATCH_SIZE"]),
+        (  # memory ran out while an epoch was recorded
+            add_context(
+                RuntimeError("CUDA error: operation failed due to a previous error during capture"),
+                torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+            ),
+            ["out of memory", "BATCH_SIZE"],
+        ),
         (
             torch.AcceleratorError("CUDA error: unspecified launch failure\nmore", 719),
             ["launch failure", "DEVICE"],
@@ -316,6 +328,16 @@ def test_normalized_maps(tiny, command):
         and "NORMALIZE is False here, True there" in error
         and "--normalize True" in error
     )
+
+
+def test_published_scores_stand_beside_the_whole_composite_alone(tiny, command):
+    assert "Published" in command("--train", "True", *SMALL)[1]
+    path = tiny / "combined_3_class2_for_optical_flow.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table["dataset"] = "casme2"  # one database
+    table.to_csv(path, index=False)
+    status, output, _ = command("--train", "True", "--run", "one", *SMALL)
+    assert status == 0 and "Published" not in output
 
 
 @pytest.mark.parametrize("model", ["HTNet", "STSTNet"])

@@ -135,6 +135,15 @@ def test_classes_count_the_same_also_where_one_is_absent():
     assert (weights * torch.tensor([3, 1, 0])).sum() == 4
 
 
+def test_honest_weights_of_either_network_know_their_data(tiny, command, monkeypatch):
+    """STSTNet sees no areas, but its teacher does: the data's hash holds them in both modes."""
+    monkeypatch.setattr(teacher, "MIXTURES", 20)
+    arguments = ["--model", "STSTNet", "--recipe", "honest", "--folds", "3", "--epochs", "1"]
+    assert command("--train", "True", *arguments, "--run", "taught")[0] == 0
+    status, output, _ = command("--train", "False", "--model", "STSTNet", "--run", "taught")
+    assert status == 0 and "other data" not in output
+
+
 def test_groups_of_other_data_are_not_evaluated(tiny, command):
     """The groups are cut from the data: another cut would score networks on those they saw."""
     assert command("--train", "True", "--folds", "3", "--run", "three", *SMALL)[0] == 0
