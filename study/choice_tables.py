@@ -114,7 +114,9 @@ def tabulate_rules():
     rows = []
     for name in JUDGED:
         if not find_runs(name):
-            rows.append({"": EXPERIMENTS[name], "0.86 is": "open", "the explanation": "open"})
+            rows.append(
+                {"": EXPERIMENTS[name], "0.86 at this size": "open", "the explanation": "open"}
+            )
             continue
         last, best = (
             np.stack(list(count_by_subject(name, choice)[0].values()))
@@ -128,7 +130,7 @@ def tabulate_rules():
             "": describe(name),
             "`last`, upper bound": f"{high:.3f}",
             "`best` − `last`, lower bound": f"{low:.3f}",
-            "0.86 is": "refuted" if refuted else "not refuted",
+            "0.86 at this size": "refuted" if refuted else "not refuted",
             "the explanation": "open (one seed)",
         }
         if across is not None:

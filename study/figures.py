@@ -118,8 +118,8 @@ def draw_finding():
     axis.set_yticks(places, [ROWS[name] for name in rows], fontsize=11)
     axis.set(xlim=(0.56, 0.885), ylim=(len(rows) + 0.1, -1.35))
     seeds = sorted({split_seed(folder.name)[1] for name in rows for folder in find_runs(name)})
-    named = ", ".join(map(str, seeds))
-    axis.set_xlabel(f"UF1 over all 442 samples, the mean over seeds {named}", fontsize=11)
+    seeds = ", ".join(map(str, seeds))
+    axis.set_xlabel(f"UF1 over all 442 samples, the mean over seeds {seeds}", fontsize=11)
     axis.tick_params(left=False)
     for side in ("left", "right", "top"):
         axis.spines[side].set_visible(False)

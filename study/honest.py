@@ -27,6 +27,7 @@ TRIALS = RESULTS / "honest-trials"
 REFERENCE = "STSTNet-seed1"  # any complete run: the samples' names, subjects and labels
 SHIPPED = "HTNet-honest-seed1"  # the run of weights/pretrained/HTNet/folds.safetensors
 ROWS = ("HTNet-dim64", "STSTNet", *HONEST, "SVM-both-mirrored-14", "SVM-nested")
+FEW_ROWS = ("HTNet-honest", "STSTNet-honest", "SVM-nested")
 
 
 def read_trials(seed=1):
@@ -99,10 +100,10 @@ def average_seeds(name):
     return runs[0], logits.softmax(-1).mean(0).argmax(-1).numpy()
 
 
-def tabulate_recipes():
+def tabulate_recipes(names=ROWS):
     """The honest scores of each recipe, and what `best` would have made of it."""
     rows = []
-    for name in ROWS:
+    for name in names:
         folders = find_runs(name)
         if not folders:
             continue

@@ -233,6 +233,7 @@ def make_tables():
         "honest trials": honest.tabulate_trials(),
         "honest nested": honest.tabulate_nested(),
         "recipes": honest.tabulate_recipes(),
+        "recipes, few": honest.tabulate_recipes(honest.FEW_ROWS),
         "card": honest.tabulate_card(),
         "contributions": critical_tables.tabulate_contributions(),
         "against the mean": critical_tables.tabulate_contributions(""),

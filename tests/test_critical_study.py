@@ -100,5 +100,5 @@ def test_the_stored_contributions_add_up(capsys):
         pytest.fail("docs/results/critical-areas/ lacks contributions.csv")
     table = critical_tables.read_contributions()
     assert len(table) == 442 and table["name"].is_unique and table["subject"].nunique() == 68
-    total = table[list(AREAS)].sum(1)
+    total = table[list(AREAS)].sum(axis=1)
     assert total.between(-1, 1).all() and total[table["label"] == table["predicted"]].mean() > 0.2
