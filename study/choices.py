@@ -39,50 +39,56 @@ def score_chosen(run, epochs):
     return unweighted_scores(run["labels"], predicted)[0]
 
 
-def score_late(run):
-    """The mean over the late epochs: what an epoch chosen blindly scores."""
-    scores = score_epochs(run)
-    return scores[len(scores) // 2 :].mean()
+def count_chosen(run, epochs):
+    """Confusion counts by subject, [..., P, 3, 3], where epochs int [..., N] count."""
+    people, person = np.unique(run["subjects"], return_inverse=True)
+    predicted = run["predicted"][epochs, np.arange(len(person))]
+    return count_confusions(run["labels"], predicted, person, len(people))
 
 
-def score_across(runs):
-    """Each subject's epoch chosen by another seed's accuracy on that same subject.
+def count_late(run):
+    """Every late epoch for all, [E/2, P, 3, 3]: an epoch chosen blindly."""
+    late = np.arange(len(run["predicted"]))[len(run["predicted"]) // 2 :]
+    return count_chosen(run, np.repeat(late[:, None], len(run["labels"]), axis=1))
+
+
+def count_across(runs):
+    """Each subject's epoch chosen by another seed's accuracy on that same subject, for each pair of
+    seeds: [pairs, P, 3, 3]; None of a single seed.
 
     Still chosen on the test subject. If a subject had epochs that are good for it, they would be
-    found so, too. The mean over pairs of seeds; None of a single one.
+    found so, too.
     """
-    if len(runs) < 2:
+    pairs = [(run, other) for run in runs for other in runs if other is not run]
+    if not pairs:
         return None
-    return np.mean(
-        [
-            score_chosen(run, choose_best(other))
-            for run in runs
-            for other in runs
-            if other is not run
-        ]
-    )
+    return np.stack([count_chosen(run, choose_best(other)) for run, other in pairs])
 
 
-def score_own_half(run):
+def count_own_half(run):
     """Each subject's epoch chosen on one half of its own samples, scored on the other half of the
-    same run, and vice versa; the mean over HALVES splits.
+    same run, and vice versa, for HALVES splits: [HALVES, P, 3, 3].
 
     A subject with one sample has no other half: it takes a random late epoch.
     """
     correct = (run["predicted"] == run["labels"]).astype(float)
     people = [np.flatnonzero(run["subjects"] == name) for name in np.unique(run["subjects"])]
-    random, total, scores = np.random.default_rng(0), len(correct), []
-    for _ in range(HALVES):
-        epochs = np.empty(len(run["labels"]), int)
+    random, total = np.random.default_rng(0), len(correct)
+    epochs = np.empty((HALVES, len(run["labels"])), int)
+    for split in epochs:
         for samples in people:
             one, other = np.array_split(random.permutation(samples), 2)
             if not len(other):
-                epochs[one] = random.integers(total // 2, total)
+                split[one] = random.integers(total // 2, total)
                 continue
-            epochs[other] = find_latest_best(correct[:, one].sum(1))
-            epochs[one] = find_latest_best(correct[:, other].sum(1))
-        scores.append(score_chosen(run, epochs))
-    return np.mean(scores)
+            split[other] = find_latest_best(correct[:, one].sum(1))
+            split[one] = find_latest_best(correct[:, other].sum(1))
+    return count_chosen(run, epochs)
+
+
+def score_counts(counts):
+    """Counts [K, P, 3, 3] -> the mean of K UF1, subjects pooled; None of None."""
+    return None if counts is None else score_confusions(counts.sum(1))[0].mean()
 
 
 def score_best_of(run, k):
@@ -148,9 +154,9 @@ def compare_others(one, other, draws=400):
 
 PER_RUN = {  # choice: UF1 of a run
     "common": lambda run: score_epochs(run).max(),
-    "late": score_late,
+    "late": lambda run: score_counts(count_late(run)),
     "split": score_split,
-    "own-half": score_own_half,
+    "own-half": lambda run: score_counts(count_own_half(run)),
     "others": lambda run: score_chosen(
         run,
         choose_epochs(np.eye(3)[run["predicted"]], run["labels"], run["subjects"], "others"),
@@ -180,5 +186,5 @@ def compute_from_epochs(name, choice, folders):
     """`compute_uf1` for the choices that predictions.csv does not hold; folders: the runs'."""
     runs = read_runs(name)
     if choice == "across":
-        return score_across(runs)
+        return score_counts(count_across(runs))
     return np.mean([PER_RUN[choice](run) for run in runs])

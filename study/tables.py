@@ -220,6 +220,7 @@ def make_tables():
         "plots": tabulate_plots(),
         "scores": "\n\n".join(each.values()),
         "choice": choice_tables.tabulate_gain(),
+        "carried over": choice_tables.tabulate_carried(),
         "best of k": choice_tables.tabulate_best_of(),
         "headline": choice_tables.tabulate_headline(),
         "rules": choice_tables.tabulate_rules(),

@@ -14,13 +14,14 @@ from study import choice_tables, choices, experiments, nested
 from study.choices import (
     compare_others,
     compute_uf1,
-    score_across,
+    count_across,
+    count_late,
+    count_own_half,
     score_best_of,
     score_chosen,
+    score_counts,
     score_epochs,
-    score_late,
     score_others,
-    score_own_half,
     score_split,
 )
 
@@ -41,13 +42,14 @@ def test_noise_that_best_picks_does_not_carry_over():
     runs = [make_run(np.full((60, 1), 0.6), seed) for seed in range(3)]
     best = score_chosen(runs[0], choices.choose_best(runs[0]))
     assert best > 0.85
-    assert score_across(runs) == pytest.approx(score_late(runs[0]), abs=0.03)
-    assert score_split(runs[0]) == pytest.approx(score_late(runs[0]), abs=0.04)
-    assert score_own_half(runs[0]) == pytest.approx(score_late(runs[0]), abs=0.03)
+    late = score_counts(count_late(runs[0]))
+    assert score_counts(count_across(runs)) == pytest.approx(late, abs=0.03)
+    assert score_split(runs[0]) == pytest.approx(late, abs=0.04)
+    assert score_counts(count_own_half(runs[0])) == pytest.approx(late, abs=0.03)
     of_few = [score_best_of(runs[0], k) for k in (1, 5, 30)]
-    assert of_few[0] == pytest.approx(score_late(runs[0]), abs=0.01)
+    assert of_few[0] == pytest.approx(late, abs=0.01)
     assert of_few[0] + 0.1 < of_few[1] < of_few[2] - 0.02
-    assert score_across(runs[:1]) is None
+    assert score_counts(count_across(runs[:1])) is None
 
 
 def test_epochs_that_are_good_for_a_subject_would_be_found():
@@ -56,18 +58,19 @@ def test_epochs_that_are_good_for_a_subject_would_be_found():
     right = np.full((60, 180), 0.55)
     right[good[np.repeat(np.arange(30), 6)], np.arange(180)] = 1
     runs = [make_run(right, seed) for seed in range(3)]
-    assert score_across(runs) > score_late(runs[0]) + 0.2
+    assert score_counts(count_across(runs)) > score_counts(count_late(runs[0])) + 0.2
     # half of a subject is three samples: few epochs, so that chance alone seldom has them right
     right = np.full((12, 180), 0.3)
     right[np.repeat(good % 12, 6), np.arange(180)] = 1
-    assert score_own_half(make_run(right)) > score_late(make_run(right)) + 0.3
+    run = make_run(right)
+    assert score_counts(count_own_half(run)) > score_counts(count_late(run)) + 0.3
 
 
 def test_a_subject_with_one_sample_takes_a_late_epoch():
     """Right in the first half of the epochs only: chosen there, were it chosen by its label."""
     right = np.repeat([[1.0], [0.0]], 20, axis=0)
     run = make_run(right) | {"subjects": np.arange(180).astype(str)}
-    assert score_own_half(run) == 0
+    assert score_counts(count_own_half(run)) == 0
 
 
 def test_a_common_epoch_that_is_good_is_found_by_the_other_half():
