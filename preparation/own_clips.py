@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from clips import VIDEOS, VideoFrame, count_frames
+from clips import VIDEOS, list_video_frames
 from preparation.raw_databases import Clip
 from support.files import BadInput, read_table
 
@@ -37,7 +37,7 @@ class OwnClip(Clip):
         if self.files:
             return dict(enumerate(self.files))
         if self.folder.is_file():
-            return {i: VideoFrame(self.folder, i) for i in range(count_frames(self.folder))}
+            return list_video_frames(self.folder)
         return super().frames()
 
 
