@@ -298,6 +298,35 @@ def test_a_corrected_table_is_followed(tmp_path):
     assert third.names.tolist() == ["a_s1_001"] and files == 2
 
 
+def test_clips_at_absolute_paths_and_in_folders_above(tmp_path):
+    """Neither the root nor `..` belongs into a sample's name, which names files."""
+    tables, videos = tmp_path / "tables", tmp_path / "videos"
+    tables.mkdir()
+    for strength, image in ((0, "1.png"), (2.5, "2.png")):
+        for folder in (videos / "a.b", videos / "c", tables):
+            write(folder / image, camera_frame(expression("surprise", strength)))
+    clips = {"anna": (videos / "a.b", "../videos/c"), "ben": ("../videos/a.b/../c", ".")}
+    rows = [(path, who, "joy", "1", "2") for who, paths in clips.items() for path in paths]
+    composite, files = prepare_own(tables, rows)
+    name = "_".join((videos / "a.b").parts[1:])
+    assert set(composite.names) == {f"anna_{name}", "anna_videos_c", "ben_videos_c", "ben_tables"}
+    assert files == 8  # all of them where they belong
+
+
+def test_names_that_files_cannot_have_are_refused(tmp_path, capsys):
+    deep = "/".join(["tables", *50 * ["deep"], "c"])
+    for folder in ("c", "tables/c", deep):
+        write(tmp_path / folder / "1.png", camera_frame())
+    for clips, words in (
+        (("c", "../c"), "line 3: a_c is listed twice; keep one row, or rename a clip"),
+        ((f"../{deep}",), "deep_c is too long a name for files; give the clip a shorter path"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            prepare_own(tmp_path / "tables", [(clip, "a", "joy", "", "") for clip in clips])
+        error = capsys.readouterr().err
+        assert stop.value.code == 2 and words in error and error.count("\n") == 1
+
+
 @pytest.mark.parametrize("labels", ["12", "02", ["-1", "0"]])
 def test_labels_that_do_not_count_from_0_are_refused(tmp_path, capsys, labels):
     write(tmp_path / "1.png", camera_frame())
