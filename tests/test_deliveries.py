@@ -22,6 +22,7 @@ from raw_trees import (
 import main_HTNet
 import prepare_datasets
 from composite_dataset import INDEX_NAME, holds_data, load_composite
+from facial_areas import COLUMNS as AREA_COLUMNS
 from preparation.raw_databases import read_clips
 from preparation.selection import parse_classes
 from support.files import BadInput
@@ -296,6 +297,42 @@ def test_a_corrected_table_is_followed(tmp_path):
     assert (second.flows[0] == first.flows[1]).all() and (second.flows[0] != first.flows[0]).any()
     third, files = prepare_own(tmp_path, [("s1/001", "a", "joy", "0.png", "2.png")])
     assert third.names.tolist() == ["a_s1_001"] and files == 2
+
+
+def test_area_centres_of_other_faces_are_not_kept(tmp_path):
+    """Images made anew, or taken out, lose the centres that were found on the old ones."""
+    for i, strength in enumerate((0, 2.5, 1.5)):
+        write(tmp_path / f"{i}.png", camera_frame(expression("surprise", strength)))
+    areas = tmp_path / "out" / "facial_areas.csv"
+    header = ",".join(["name", *AREA_COLUMNS, "source", "note"])
+    rows = {
+        f"a_{name}": f'a_{name},8,7,8,21,20,8,20,19,{source},"x, y"'
+        for name, source in (
+            ("changed", "dlib"),
+            ("faceless", "mean"),
+            ("same", "dlib"),
+            ("gone", "dlib"),
+            ("by-hand", "me"),
+            ("first", "dlib"),  # not prepared before: the user gave it
+            ("elsewhere", "dlib"),  # of another database
+        )
+    }
+    write(areas, "\n".join([header, *rows.values(), ""]).encode())
+    before = areas.read_bytes()
+
+    def prepare(**apexes):
+        prepare_own(tmp_path, [(c, "a", "joy", "0.png", f"{i}.png") for c, i in apexes.items()])
+
+    clips = {"changed": 1, "faceless": 1, "same": 1, "gone": 1, "by-hand": 1}
+    prepare(**clips)
+    assert areas.read_bytes() == before
+    prepare(changed=2, faceless=2, same=1, first=1, **{"by-hand": 2})
+    kept = [rows[f"a_{name}"] for name in ("same", "by-hand", "first", "elsewhere")]
+    assert areas.read_text().splitlines() == [header, *kept]
+    text = "name," + ",".join(AREA_COLUMNS) + "\n" + rows["a_same"].partition(",dlib")[0] + "\n"
+    areas.write_text(text)  # without a source: the user's own
+    prepare(same=2)
+    assert areas.read_text() == text
 
 
 def test_clips_at_absolute_paths_and_in_folders_above(tmp_path):
