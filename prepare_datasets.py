@@ -102,6 +102,7 @@ def prepare(database, source, output, options):
     rows = list_rows(listed, index_path, output, database, options)
     reader = read_own_clips if database == "own" else partial(read_clips, database)
     clips, left_out, sheet = reader(source)
+    read = rows.keys() if database == "own" else {clip.sample for clip in clips}
     clips, left_out = select_clips(
         database, source, clips, left_out, options.classes, options.all_clips
     )
@@ -110,14 +111,19 @@ def prepare(database, source, output, options):
         f"{database}: {sheet or f'{source}, without a sheet'}; {len(clips)} clips, {len(todo)} of "
         "them to do"
     )
-    gone = set()
-    if database == "own":  # rows taken out of the table go, with their images
-        gone = rows.keys() - {clip.sample for clip in clips}
+    # Clips of classes that are left out go; of own data also rows taken out of the table. In a raw
+    # database, a clip that is missing now may only lie elsewhere, and stays.
+    gone = (rows.keys() & read) - {clip.sample for clip in clips}
+    if gone and not clips:
+        raise BadInput(
+            f"none of the clips in {source} is of the classes asked for, and {output} would be "
+            "emptied: correct --classes, or use another --output."
+        )
     make_folder(output)
     unchanged = rows.keys() - gone - {clip.sample for clip in todo}
     # before new faces are there, so that a run that is stopped leaves no old centres beside them
     drop_centres(output / "facial_areas.csv", set(name_samples(listed)) - unchanged)
-    remove_rows(rows, gone, output)
+    remove_rows(database, rows, gone, output)
     for clip, images in prepare_clips(todo, database, options):
         if isinstance(images, BadInput):
             left_out.insert(0, (clip.subject, clip.name, str(images).rstrip(".")))
@@ -175,11 +181,16 @@ def list_rows(table, index_path, output, database, options):
     }
 
 
-def remove_rows(rows, samples, output):
-    """Takes samples out of `rows` ({sample: row}) and deletes their images."""
+def remove_rows(database, rows, samples, output):
+    """Takes samples out of `rows` ({sample: row}), deletes their images and says so."""
     for sample in samples:
         (output / FACE_FOLDER / rows.pop(sample)["imagename"]).unlink(missing_ok=True)
         flow_path(output, sample).unlink(missing_ok=True)
+    if samples:
+        print(
+            f"{database}: {len(samples)} of the clips prepared before are not taken any more; "
+            "their images are deleted."
+        )
 
 
 def is_made(row, clip, options):

@@ -23,6 +23,7 @@ import main_HTNet
 import prepare_datasets
 from composite_dataset import INDEX_NAME, holds_data, load_composite
 from facial_areas import COLUMNS as AREA_COLUMNS
+from facial_areas import append_centres, read_centres
 from preparation.raw_databases import read_clips
 from preparation.selection import parse_classes
 from support.files import BadInput
@@ -185,6 +186,30 @@ def test_classes_of_ones_choice(tmp_path, capsys):
     with pytest.raises(SystemExit):
         run(*arguments, "--classes", "fear,fear")
     assert "each once" in capsys.readouterr().err
+
+
+def test_clips_of_classes_left_out_go(tmp_path, capsys):
+    """The folder holds what the last command asks for, as it does with labels."""
+    root, output = make_casme3(tmp_path / "raw"), tmp_path / "out"
+    arguments = ["--database", "casme3", "--source", root, "--output", output, "--workers", 1]
+    run(*arguments, "--classes", "happy,fear")
+    assert load_composite(output).classes == ("happy", "fear")
+    found = pd.DataFrame([[name, *4 * (8, 7), "dlib"] for name in load_composite(output).names])
+    found = found.set_axis(["name", *AREA_COLUMNS, "source"], axis=1)
+    append_centres(output / "facial_areas.csv", found)
+    before = {path: path.read_bytes() for path in output.rglob("*.*")}
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:  # a slip of the pen deletes nothing
+        run(*arguments, "--classes", "hapy,faer")
+    assert stop.value.code == 2 and "none of the clips in" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in output.rglob("*.*")} == before
+    run(*arguments, "--classes", "fear")
+    composite = load_composite(output)
+    assert composite.names.tolist() == ["spNO.1_b_190"] and composite.classes == ("fear",)
+    assert "casme3: 1 of the clips prepared before" in capsys.readouterr().out
+    assert len(list(output.rglob("*.*g"))) == 2
+    assert list(read_centres(output / "facial_areas.csv")) == ["spNO.1_b_190"]
+    assert "spNO.1,b_175,emotion 'happy'" in (output / "left_out.csv").read_text()
 
 
 def test_classes_are_parsed():
