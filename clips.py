@@ -1,8 +1,8 @@
 """Frames of a clip -> onset and apex face, cut out alike; spotting of an unknown apex."""
 
+import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -25,17 +25,58 @@ MEAN_FRAMING = (0.498, 0.520), 0.934  # over all 442 faces, for other databases
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".wmv", ".webm", ".mpg", ".mpeg", ".m4v")
 SPOT_FRAMES = 10  # frames of a clip that the first pass of the apex spotting looks at
+# For FFmpeg, read when a video is opened: no words of its own beside ours, and no file that sends
+# it elsewhere, such as a list of streams.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "protocol_whitelist;file")
+
+
+class Video:
+    """A video file, read from its beginning a frame at a time; frames count from 0.
+
+    Seeking lands on other frames where the frame rate varies, and some headers give a wrong number
+    of frames. OpenCV turns the frames as the file's rotation metadata says.
+    """
+
+    def __init__(self, path):
+        """Raises BadInput where the file holds no pictures."""
+        self.path = path
+        self.rewind()
+
+    def rewind(self):
+        """Goes before the first frame."""
+        self.capture, self.number, self.ended = open_video(self.path), -1, False
+
+    def step(self):
+        """Goes to the next frame -> whether there is one."""
+        self.ended = not self.capture.grab()
+        self.number += not self.ended
+        return not self.ended
+
+    def retrieve(self):
+        """The frame that the last step went to, uint8 [H, W, 3], or None where it is damaged."""
+        found, frame = self.capture.retrieve()
+        return frame if found else None
+
+    def read(self, number):
+        """A frame, or None where there is no such; quick where the numbers asked for rise."""
+        if self.ended or number < self.number:
+            self.rewind()
+        while self.number < number:
+            if not self.step():
+                return None
+        return self.retrieve()
 
 
 @dataclass(frozen=True)
 class VideoFrame:
     """A frame of a video, counted from 0."""
 
-    path: Path
+    video: Video
     number: int
 
     def __str__(self):
-        return f"{self.path}, frame {self.number}"
+        return f"{self.video.path}, frame {self.number}"
 
 
 def read_frame(source):
@@ -45,23 +86,30 @@ def read_frame(source):
     """
     if not isinstance(source, VideoFrame):
         return read_image(source, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-    video = cv2.VideoCapture(str(source.path))
-    video.set(cv2.CAP_PROP_POS_FRAMES, source.number)
-    read, frame = video.read()
-    video.release()
-    if not read:
+    frame = source.video.read(source.number)
+    if frame is None:
         raise BadInput(f"{source} cannot be read: replace the video or give another frame.")
     return frame
 
 
-def count_frames(path):
-    """The number of frames of a video; raises BadInput where it is none."""
-    video = cv2.VideoCapture(str(path))
-    count = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
-    video.release()
-    if count < 1:
-        raise BadInput(f"{path} is not a readable video: replace it.")
-    return count
+def open_video(path):
+    """-> cv2.VideoCapture; raises BadInput where the file holds no pictures."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # it would warn as well
+    video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    cv2.utils.logging.setLogLevel(level)
+    if not video.isOpened() or video.get(cv2.CAP_PROP_FRAME_WIDTH) < 1:
+        video.release()
+        raise BadInput(f"{path} is not a readable video with pictures: replace the file.")
+    return video
+
+
+def list_video_frames(path):
+    """{frame number: VideoFrame} of a video, counted by reading it; raises BadInput."""
+    video = Video(path)
+    while video.step():
+        pass
+    return {number: VideoFrame(video, number) for number in range(video.number + 1)}
 
 
 def list_frames(folder):

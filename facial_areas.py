@@ -22,6 +22,7 @@ from support.files import BadInput, read_image, read_table, replace_file
 
 AREAS = ("left_eye", "right_eye", "left_lip", "right_lip")
 COLUMNS = [f"{area}_{axis}" for area in AREAS for axis in ("row", "col")]
+FOUND = ("dlib", "mean")  # the column `source` of centres that were found here
 HALF = FLOW_SIZE // 4  # an area is 14x14, so its centre lies in [7, 21]
 # dlib's centres averaged over the 442 apex faces of the composite, rounded: for samples without a
 # (found) face.
@@ -224,3 +225,17 @@ def append_centres(path, found, log=print):
         return
     replace_file(path, lambda temporary: table.to_csv(temporary, index=False))
     log(f"{path}: the facial areas of {len(found)} samples added.")
+
+
+def drop_centres(path, names):
+    """Takes the centres that were found on these samples' faces out of the file `path`.
+
+    Rows of another `source`, or of none, are somebody's own and stay.
+    """
+    if not names or not Path(path).exists():
+        return
+    table = read_table(path, ("name",), "delete the file to have the areas detected anew")
+    found = table.get("source", pd.Series("", table.index)).isin(FOUND)
+    kept = table[~(found & table["name"].isin(names))]
+    if len(kept) < len(table):
+        replace_file(path, lambda temporary: kept.to_csv(temporary, index=False))

@@ -29,6 +29,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from composite_dataset import CLASSES, FACE_FOLDER, FLOW_FOLDER, FLOW_TREE, INDEX_NAME
+from facial_areas import drop_centres
 from optical_flow import METHODS
 from preparation.clip_images import APEX_RULES, prepare_clip
 from preparation.own_clips import read_own_clips
@@ -97,9 +98,11 @@ def prepare(database, source, output, options):
     index = read_own_table(index_path, COLUMNS)
     old_left_out = read_own_table(left_out_path, LEFT_OUT)
     others = index[index["dataset"] != database]
-    rows = list_rows(index[index["dataset"] == database], index_path, output, database, options)
+    listed = index[index["dataset"] == database]
+    rows = list_rows(listed, index_path, output, database, options)
     reader = read_own_clips if database == "own" else partial(read_clips, database)
     clips, left_out, sheet = reader(source)
+    read = rows.keys() if database == "own" else {clip.sample for clip in clips}
     clips, left_out = select_clips(
         database, source, clips, left_out, options.classes, options.all_clips
     )
@@ -108,9 +111,19 @@ def prepare(database, source, output, options):
         f"{database}: {sheet or f'{source}, without a sheet'}; {len(clips)} clips, {len(todo)} of "
         "them to do"
     )
+    # Clips of classes that are left out go; of own data also rows taken out of the table. In a raw
+    # database, a clip that is missing now may only lie elsewhere, and stays.
+    gone = (rows.keys() & read) - {clip.sample for clip in clips}
+    if gone and not clips:
+        raise BadInput(
+            f"none of the clips in {source} is of the classes asked for, and {output} would be "
+            "emptied: correct --classes, or use another --output."
+        )
     make_folder(output)
-    if database == "own":  # rows taken out of the table go, with their images
-        remove_rows(rows, rows.keys() - {clip.sample for clip in clips}, output)
+    unchanged = rows.keys() - gone - {clip.sample for clip in todo}
+    # before new faces are there, so that a run that is stopped leaves no old centres beside them
+    drop_centres(output / "facial_areas.csv", set(name_samples(listed)) - unchanged)
+    remove_rows(database, rows, gone, output)
     for clip, images in prepare_clips(todo, database, options):
         if isinstance(images, BadInput):
             left_out.insert(0, (clip.subject, clip.name, str(images).rstrip(".")))
@@ -146,9 +159,14 @@ def prepare(database, source, output, options):
     report(database, rows, clips, left_out, left_out_path, options)
 
 
+def name_samples(table):
+    """The samples' names of the index's rows."""
+    return table["sub"] + "_" + table["filename_o"]
+
+
 def list_rows(table, index_path, output, database, options):
     """{sample: row} of the index whose images are there; BadInput for clips of other rules."""
-    rows = {f"{row['sub']}_{row['filename_o']}": row for row in table.to_dict("records")}
+    rows = dict(zip(name_samples(table), table.to_dict("records")))
     if is_megc_only(database, options.classes, options.all_clips):
         if extra := sorted(rows.keys() - read_megc_labels(database).keys()):
             raise BadInput(
@@ -163,11 +181,16 @@ def list_rows(table, index_path, output, database, options):
     }
 
 
-def remove_rows(rows, samples, output):
-    """Takes samples out of `rows` ({sample: row}) and deletes their images."""
+def remove_rows(database, rows, samples, output):
+    """Takes samples out of `rows` ({sample: row}), deletes their images and says so."""
     for sample in samples:
         (output / FACE_FOLDER / rows.pop(sample)["imagename"]).unlink(missing_ok=True)
         flow_path(output, sample).unlink(missing_ok=True)
+    if samples:
+        print(
+            f"{database}: {len(samples)} of the clips prepared before are not taken any more; "
+            "their images are deleted."
+        )
 
 
 def is_made(row, clip, options):

@@ -6,20 +6,22 @@
     c,ben,sad,c_onset.png,c_apex.png
 
 A clip is a folder of frames, a video (frames counted from 0), or only a name where onset and apex
-are image files. Paths count from the table's folder; a clip is named by its path. Labels are whole
-numbers from 0, or names. An empty onset is the clip's first frame, an empty apex is found. A column
-`offset` may bound the clip.
+are image files. Paths count from the table's folder unless they are absolute; a clip is named by
+its path, without the root and `..`. Labels are whole numbers from 0, or names. An empty onset is
+the clip's first frame, an empty apex is found. A column `offset` may bound the clip.
 """
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from clips import VIDEOS, VideoFrame, count_frames
+from clips import VIDEOS, list_video_frames
 from preparation.raw_databases import Clip
 from support.files import BadInput, read_table
 
 COLUMNS = ("clip", "subject", "label", "onset", "apex")
+LONGEST_NAME = 200  # bytes: file systems take 255, and the files' names have more to them
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class OwnClip(Clip):
         if self.files:
             return dict(enumerate(self.files))
         if self.folder.is_file():
-            return {i: VideoFrame(self.folder, i) for i in range(count_frames(self.folder))}
+            return list_video_frames(self.folder)
         return super().frames()
 
 
@@ -64,7 +66,10 @@ def read_own_clips(path):
         except OSError as error:  # a name too long for the file system
             raise BadInput(f"{path}, line {line}: {error.strerror}; shorten it.") from None
         if clip.sample in seen:
-            raise BadInput(f"{path}, line {line}: {clip.sample} is listed twice; keep one row.")
+            raise BadInput(
+                f"{path}, line {line}: {clip.sample} is listed twice; keep one row, or rename a "
+                "clip."
+            )
         seen.add(clip.sample)
         clips.append(clip)
     return clips, [], path
@@ -95,16 +100,28 @@ def read_row(path, line, row, labels):
         numbers = {"onset": 0, "apex": 1, "offset": None}
     elif not place.is_dir() and not (place.is_file() and place.suffix.lower() in VIDEOS):
         refuse(f"{place} is neither a folder of frames nor a video ({', '.join(VIDEOS)})")
-    # named by its path, so that s1/001 and s2/001 are two clips
-    clip = Path(row["clip"])
-    name = "_".join((clip.with_suffix("") if place.is_file() else clip).parts)
-    return OwnClip(
+    clip = OwnClip(
         database="own",
         subject=row["subject"],
-        name=name,
+        name=name_clip(row["clip"], place),
         folder=place,
         emotion=row["label"].lower(),
         label=labels[row["label"].lower()],
         files=tuple(files),
         **numbers,
     )
+    if len(os.fsencode(clip.sample)) > LONGEST_NAME:
+        refuse(f"{clip.sample} is too long a name for files; give the clip a shorter path")
+    return clip
+
+
+def name_clip(cell, place):
+    """The clip's name from its path as the table has it, so that s1/001 and s2/001 are two clips.
+
+    place: where it is. The root would put the images elsewhere, and `..` says nothing of a clip.
+    """
+    path = Path(os.path.normpath(cell))
+    if place.is_file():
+        path = path.with_suffix("")
+    parts = [part for part in path.parts if part not in (path.anchor, "..")]
+    return "_".join(parts) or place.resolve().name  # the table's folder, or one above it

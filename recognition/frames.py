@@ -1,23 +1,14 @@
-"""What can be recognized, as a stream of frames: a video, a folder of frames, two images.
+"""What can be recognized, as a stream of frames: a video, a folder of frames, two images."""
 
-A video is read from its beginning to its end, a frame at a time: seeking lands on other frames in
-some formats. OpenCV turns the frames as the file's rotation metadata says.
-"""
-
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 
-from clips import IMAGES, VIDEOS, list_frames, read_frame
+from clips import IMAGES, VIDEOS, Video, list_frames, open_video, read_frame
 from support.files import BadInput
 
-# For FFmpeg, read when a video is opened: no words of its own beside ours, and no file that sends
-# it elsewhere, such as a list of streams.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "protocol_whitelist;file")
 PLAUSIBLE_FPS = (1, 2000)  # some files give their time base, 90000, as the frame rate
 
 
@@ -47,17 +38,14 @@ class VideoStream(FrameStream):
     """A video file; frames count from 0."""
 
     def read(self, wanted=lambda number: True, last=None):
-        video, number = open_video(self.path), 0
-        try:
-            while (last is None or number <= last) and video.grab():
-                if wanted(number):
-                    found, frame = video.retrieve()
-                    if not found:
-                        return
-                    yield number, frame
-                number += 1
-        finally:
-            video.release()
+        video = Video(self.path)
+        while (last is None or video.number < last) and video.step():
+            if not wanted(video.number):
+                continue
+            frame = video.retrieve()
+            if frame is None:
+                return
+            yield video.number, frame
 
 
 @dataclass(frozen=True)
@@ -85,18 +73,6 @@ class PairStream(FolderStream):
     @property
     def title(self):
         return " and ".join(path.name for path in self.files.values())
-
-
-def open_video(path):
-    """-> cv2.VideoCapture; raises BadInput where the file holds no pictures."""
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # it would warn as well
-    video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    cv2.utils.logging.setLogLevel(level)
-    if not video.isOpened() or video.get(cv2.CAP_PROP_FRAME_WIDTH) < 1:
-        video.release()
-        raise BadInput(f"{path} is not a readable video with pictures: replace the file.")
-    return video
 
 
 def open_clip(path, fps=None):

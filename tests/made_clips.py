@@ -112,3 +112,22 @@ def turn_mp4(path, degrees):
     a, b = {90: (0, one), 180: (-one, 0), 270: (0, -one)}[degrees]
     data[matrix : matrix + 20] = struct.pack(">5i", a, b, 0, -b, a)
     path.write_bytes(data)
+
+
+def vary_frame_rate(path, durations):
+    """Writes into an MP4 file how long its frames last: (number of frames, ticks) in turn.
+
+    The time-to-sample table (ISO 14496-12, 8.6.1.2) lies behind the frames, so it may grow.
+    """
+    data = bytearray(path.read_bytes())
+    start = data.rindex(b"stts") - 4
+    size = struct.unpack(">I", data[start : start + 4])[0]
+    entries = b"".join(struct.pack(">2I", *entry) for entry in durations)
+    table = struct.pack(">I4s2I", 16 + len(entries), b"stts", 0, len(durations)) + entries
+    for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):  # the boxes around it
+        box = data.rindex(name) - 4
+        grown = struct.unpack(">I", data[box : box + 4])[0] + len(table) - size
+        data[box : box + 4] = struct.pack(">I", grown)
+    data[start : start + size] = table
+    path.write_bytes(data)
+    return path

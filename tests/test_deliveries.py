@@ -22,6 +22,8 @@ from raw_trees import (
 import main_HTNet
 import prepare_datasets
 from composite_dataset import INDEX_NAME, holds_data, load_composite
+from facial_areas import COLUMNS as AREA_COLUMNS
+from facial_areas import append_centres, read_centres
 from preparation.raw_databases import read_clips
 from preparation.selection import parse_classes
 from support.files import BadInput
@@ -186,6 +188,30 @@ def test_classes_of_ones_choice(tmp_path, capsys):
     assert "each once" in capsys.readouterr().err
 
 
+def test_clips_of_classes_left_out_go(tmp_path, capsys):
+    """The folder holds what the last command asks for, as it does with labels."""
+    root, output = make_casme3(tmp_path / "raw"), tmp_path / "out"
+    arguments = ["--database", "casme3", "--source", root, "--output", output, "--workers", 1]
+    run(*arguments, "--classes", "happy,fear")
+    assert load_composite(output).classes == ("happy", "fear")
+    found = pd.DataFrame([[name, *4 * (8, 7), "dlib"] for name in load_composite(output).names])
+    found = found.set_axis(["name", *AREA_COLUMNS, "source"], axis=1)
+    append_centres(output / "facial_areas.csv", found)
+    before = {path: path.read_bytes() for path in output.rglob("*.*")}
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:  # a slip of the pen deletes nothing
+        run(*arguments, "--classes", "hapy,faer")
+    assert stop.value.code == 2 and "none of the clips in" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in output.rglob("*.*")} == before
+    run(*arguments, "--classes", "fear")
+    composite = load_composite(output)
+    assert composite.names.tolist() == ["spNO.1_b_190"] and composite.classes == ("fear",)
+    assert "casme3: 1 of the clips prepared before" in capsys.readouterr().out
+    assert len(list(output.rglob("*.*g"))) == 2
+    assert list(read_centres(output / "facial_areas.csv")) == ["spNO.1_b_190"]
+    assert "spNO.1,b_175,emotion 'happy'" in (output / "left_out.csv").read_text()
+
+
 def test_classes_are_parsed():
     assert parse_classes("happy,negative=sad + Fear") == {
         "happy": (0, "happy"),
@@ -296,6 +322,71 @@ def test_a_corrected_table_is_followed(tmp_path):
     assert (second.flows[0] == first.flows[1]).all() and (second.flows[0] != first.flows[0]).any()
     third, files = prepare_own(tmp_path, [("s1/001", "a", "joy", "0.png", "2.png")])
     assert third.names.tolist() == ["a_s1_001"] and files == 2
+
+
+def test_area_centres_of_other_faces_are_not_kept(tmp_path):
+    """Images made anew, or taken out, lose the centres that were found on the old ones."""
+    for i, strength in enumerate((0, 2.5, 1.5)):
+        write(tmp_path / f"{i}.png", camera_frame(expression("surprise", strength)))
+    areas = tmp_path / "out" / "facial_areas.csv"
+    header = ",".join(["name", *AREA_COLUMNS, "source", "note"])
+    rows = {
+        f"a_{name}": f'a_{name},8,7,8,21,20,8,20,19,{source},"x, y"'
+        for name, source in (
+            ("changed", "dlib"),
+            ("faceless", "mean"),
+            ("same", "dlib"),
+            ("gone", "dlib"),
+            ("by-hand", "me"),
+            ("first", "dlib"),  # not prepared before: the user gave it
+            ("elsewhere", "dlib"),  # of another database
+        )
+    }
+    write(areas, "\n".join([header, *rows.values(), ""]).encode())
+    before = areas.read_bytes()
+
+    def prepare(**apexes):
+        prepare_own(tmp_path, [(c, "a", "joy", "0.png", f"{i}.png") for c, i in apexes.items()])
+
+    clips = {"changed": 1, "faceless": 1, "same": 1, "gone": 1, "by-hand": 1}
+    prepare(**clips)
+    assert areas.read_bytes() == before
+    prepare(changed=2, faceless=2, same=1, first=1, **{"by-hand": 2})
+    kept = [rows[f"a_{name}"] for name in ("same", "by-hand", "first", "elsewhere")]
+    assert areas.read_text().splitlines() == [header, *kept]
+    text = "name," + ",".join(AREA_COLUMNS) + "\n" + rows["a_same"].partition(",dlib")[0] + "\n"
+    areas.write_text(text)  # without a source: the user's own
+    prepare(same=2)
+    assert areas.read_text() == text
+
+
+def test_clips_at_absolute_paths_and_in_folders_above(tmp_path):
+    """Neither the root nor `..` belongs into a sample's name, which names files."""
+    tables, videos = tmp_path / "tables", tmp_path / "videos"
+    tables.mkdir()
+    for strength, image in ((0, "1.png"), (2.5, "2.png")):
+        for folder in (videos / "a.b", videos / "c", tables):
+            write(folder / image, camera_frame(expression("surprise", strength)))
+    clips = {"anna": (videos / "a.b", "../videos/c"), "ben": ("../videos/a.b/../c", ".")}
+    rows = [(path, who, "joy", "1", "2") for who, paths in clips.items() for path in paths]
+    composite, files = prepare_own(tables, rows)
+    name = "_".join((videos / "a.b").parts[1:])
+    assert set(composite.names) == {f"anna_{name}", "anna_videos_c", "ben_videos_c", "ben_tables"}
+    assert files == 8  # all of them where they belong
+
+
+def test_names_that_files_cannot_have_are_refused(tmp_path, capsys):
+    deep = "/".join(["tables", *50 * ["deep"], "c"])
+    for folder in ("c", "tables/c", deep):
+        write(tmp_path / folder / "1.png", camera_frame())
+    for clips, words in (
+        (("c", "../c"), "line 3: a_c is listed twice; keep one row, or rename a clip"),
+        ((f"../{deep}",), "deep_c is too long a name for files; give the clip a shorter path"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            prepare_own(tmp_path / "tables", [(clip, "a", "joy", "", "") for clip in clips])
+        error = capsys.readouterr().err
+        assert stop.value.code == 2 and words in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize("labels", ["12", "02", ["-1", "0"]])

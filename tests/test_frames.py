@@ -1,13 +1,14 @@
 """Streams of frames: each kind of clip, and what is none."""
 
 import wave
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
-from made_clips import turn_mp4, write_frames, write_video
+from made_clips import turn_mp4, vary_frame_rate, write_frames, write_video
 
-from clips import list_frames
+from clips import list_frames, list_video_frames, open_video, read_frame
 from recognition.frames import find_clips, open_clip, open_pair
 from support.files import BadInput
 
@@ -20,6 +21,19 @@ def draw_corner(count=5, height=94, width=121):
         yield frame
 
 
+def draw_number(count, bits=7):
+    """Frames with their number in black and white bars, which survive any compression."""
+    for number in range(count):
+        bars = [255 * (number >> bit & 1) for bit in range(bits)]
+        yield np.repeat(np.repeat(np.uint8([bars]), 12, axis=1), 64, axis=0)[..., None].repeat(3, 2)
+
+
+def read_number(frame, bits=7):
+    return sum(
+        int(frame[8:56, 12 * bit + 3 : 12 * bit + 9].mean() > 127) << bit for bit in range(bits)
+    )
+
+
 def test_a_video_is_read_in_order_and_only_where_wanted(tmp_path):
     stream = open_clip(write_video(tmp_path / "a.mp4", draw_corner(12), fps=50))
     assert (stream.fps, stream.count) == (50, 12)
@@ -29,6 +43,44 @@ def test_a_video_is_read_in_order_and_only_where_wanted(tmp_path):
     assert list(some) == [3, 7]
     np.testing.assert_array_equal(some[7], frames[7])
     assert frames[7].mean() > frames[3].mean() + 20
+
+
+def test_frames_of_a_video_in_any_order(tmp_path):
+    path = write_video(tmp_path / "clip.avi", draw_number(12), code="MJPG")
+    frames = list_video_frames(path)
+    assert list(frames) == list(range(12))
+    for number in (11, 0, 7, 7, 3, 11):  # the last one comes first: reading the count ends there
+        assert read_number(read_frame(frames[number])) == number
+    with pytest.raises(BadInput, match="clip.avi, frame 12 cannot be read"):
+        read_frame(replace(frames[11], number=12))
+    assert read_number(read_frame(frames[11])) == 11
+    path.write_bytes(b"no video")
+    with pytest.raises(BadInput, match="clip.avi is not a readable video"):
+        list_video_frames(path)
+
+
+def test_frames_are_counted_from_0_where_the_frame_rate_varies(tmp_path):
+    """A player's clock is no guide: seeking to frame 36 gives frame 52 here."""
+    path = write_video(tmp_path / "a.mp4", draw_number(80))
+    vary_frame_rate(path, [(40, 64), (40, 192)])
+    frames = list_video_frames(path)
+    assert [read_number(read_frame(frames[i])) for i in (0, 36, 60, 79, 5)] == [0, 36, 60, 79, 5]
+
+
+def test_frames_are_counted_where_the_header_is_wrong(tmp_path):
+    path = write_video(tmp_path / "a.mpg", draw_number(80), fps=25, code="MPG1")
+    assert open_clip(path).count != 80
+    assert list(list_video_frames(path)) == list(range(80))
+
+
+def test_reading_in_rising_order_opens_a_video_once(tmp_path, monkeypatch):
+    """Finding an apex asks for many frames of one video."""
+    opened = []
+    monkeypatch.setattr("clips.open_video", lambda path: opened.append(path) or open_video(path))
+    frames = list_video_frames(write_video(tmp_path / "a.mp4", draw_number(40)))
+    for numbers, times in (([3, 3, 9, 39], 2), ([20, 21, 22], 3)):
+        assert [read_number(read_frame(frames[i])) for i in numbers] == numbers
+        assert len(opened) == times
 
 
 def test_a_frame_rate_that_is_given_counts_more(tmp_path):

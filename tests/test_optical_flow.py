@@ -13,8 +13,6 @@ from clips import (
     FACE_SIZE,
     FRAMING,
     MEAN_FRAMING,
-    VideoFrame,
-    count_frames,
     crop_face,
     face_box,
     read_frame,
@@ -233,29 +231,6 @@ def test_real_faces_are_framed_as_they_are(real_datasets, database):
     np.testing.assert_allclose(boxes.mean(0), (0, 0, 224), atol=4)
     others = np.array([face_box(points, "samm") for points in landmarks]).mean(0)
     assert database == "samm" or np.abs(others - (0, 0, 224)).max() > 12
-
-
-@pytest.fixture
-def video(tmp_path):
-    """Twelve frames, each of one grey level."""
-    path = tmp_path / "clip.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 100, (64, 48))
-    for i in range(12):
-        writer.write(np.full((48, 64, 3), 20 * i, np.uint8))
-    writer.release()
-    return path
-
-
-def test_frames_of_a_video(video):
-    assert count_frames(video) == 12
-    for i in (0, 7, 11):
-        frame = read_frame(VideoFrame(video, i))
-        assert frame.shape == (48, 64, 3) and abs(frame.mean() - 20 * i) < 3
-    with pytest.raises(BadInput, match="clip.avi, frame 12"):
-        read_frame(VideoFrame(video, 12))
-    video.write_bytes(b"no video")
-    with pytest.raises(BadInput, match="clip.avi is not a readable video"):
-        count_frames(video)
 
 
 # apex spotting
