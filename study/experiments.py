@@ -95,7 +95,7 @@ SVMS |= {
     "SVM-nested": "SVM, chosen by inner groups",
 }
 NAMES = EXPERIMENTS | SVMS | PART | NESTED | HONEST
-README_HTNET = "HTNet-dim64"  # where HTNet's published figures stand beside ours
+README_HTNET = "HTNet-epochs200"  # where HTNet's published figures stand beside ours
 
 
 def is_full_size(name):

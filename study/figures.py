@@ -19,7 +19,7 @@ from support.files import replace_file
 FIGURE, FINDING = ROOT / "docs" / "curves.png", ROOT / "docs" / "finding.png"
 ROWS = {  # of docs/finding.png, from above: what stands at the left
     "HTNet": "HTNet at the paper's\nsettings",
-    "HTNet-epochs200": "HTNet at the paper's\nwidth, 200 epochs",
+    "HTNet-epochs200": "HTNet, the paper's width,\n200 epochs",
     "HTNet-dim64": "HTNet, dim 64",
     "HTNet-dim64-released": "HTNet, dim 64,\nreleased area centres",
     "HTNet-dim32": "HTNet, dim 32",
@@ -115,7 +115,8 @@ def draw_finding():
             axis.text(values[choice], y - 0.36, text, fontsize=11, bbox=WHITE, zorder=2, **style)
         if y == named:
             label_marks(axis, values, y)
-    axis.set_yticks(places, [ROWS[name] for name in rows], fontsize=11)
+    few = {name: " (one seed)" if len(find_runs(name)) == 1 else "" for name in rows}
+    axis.set_yticks(places, [ROWS[name] + few[name] for name in rows], fontsize=11)
     axis.set(xlim=(0.56, 0.885), ylim=(len(rows) + 0.1, -1.35))
     seeds = sorted({split_seed(folder.name)[1] for name in rows for folder in find_runs(name)})
     seeds = ", ".join(map(str, seeds))

@@ -127,7 +127,7 @@ def count_pooled(table):
 def tabulate_classes():
     """F1 of each class in Full, the mean over seeds."""
     rows = [{"": "released predictions (`best`)"} | name_classes(sum(read_released().values()))]
-    for name in ("HTNet", "HTNet-epochs200", README_HTNET, "STSTNet", "SVM-whole-pixels-14"):
+    for name in ("HTNet", "HTNet-epochs200", "HTNet-dim64", "STSTNet", "SVM-whole-pixels-14"):
         for choice in CHOICES if name in EXPERIMENTS else ("last",):
             if tables := read_predictions(name, choice).values():
                 f1 = np.mean([score_classes(count_pooled(table)) for table in tables], axis=0)
@@ -206,7 +206,7 @@ def tabulate_unfinished():
         for folder in folders
         if not (RESULTS / folder.name).exists()
     ]
-    return format_markdown(pd.DataFrame(rows, columns=["run", "folds"]))
+    return format_markdown(pd.DataFrame(rows)) if rows else "None at the moment."
 
 
 def make_tables():
