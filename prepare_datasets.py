@@ -126,6 +126,7 @@ def prepare(database, source, output, options):
     remove_rows(database, rows, gone, output)
     for clip, images in prepare_clips(todo, database, options):
         if isinstance(images, BadInput):
+            remove_rows(database, rows, rows.keys() & {clip.sample}, output)  # of other frames
             left_out.insert(0, (clip.subject, clip.name, str(images).rstrip(".")))
             continue
         for folder in (output / FACE_FOLDER, output / FLOW_FOLDER):

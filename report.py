@@ -48,6 +48,7 @@ PUBLISHED = {  # model: {source: {group: (UF1, UAR)}}
         },
     },
 }
+MEGC_SAMPLES = 442  # of the composite that these scores are of
 SAMPLE_BANNER = f"""{"!" * 96}
 !  No data in the datasets folder: this is the small synthetic sample. Its scores say nothing about
 !  the method or the databases; README tells how to obtain them.
@@ -214,7 +215,7 @@ def report_run(run):
         and not settings.FOLDS
         # all of MEGC 2019's databases, and not more clips (`--all-clips`) than it has
         and set(composite.databases) == {"smic", "casme2", "samm"}
-        and len(composite.names) <= 442
+        and len(composite.names) <= MEGC_SAMPLES
         and composite.classes == CLASSES
         and not settings.on_sample
         and not settings.SHUFFLE_LABELS

@@ -13,6 +13,7 @@ from study.choices import (
     count_chosen,
     count_late,
     count_own_half,
+    list_late,
     score_chosen,
     score_counts,
     score_epochs,
@@ -75,7 +76,7 @@ def tabulate_gain():
 
 
 def tabulate_carried():
-    """What a choice of the epoch is worth above an epoch chosen blindly, with 95 % intervals."""
+    """What a choice among the late epochs is worth above their mean, with 95 % intervals."""
     rows = []
     for name in CARRIED:
         if not find_runs(name):
@@ -83,13 +84,16 @@ def tabulate_carried():
         runs = read_runs(name)
         blind = np.concatenate([count_late(run) for run in runs])
         ways = {
-            "chosen by another seed": count_across(runs),
-            "on the other half": np.concatenate([count_own_half(run) for run in runs]),
-            "on the test samples: `best`": np.stack(
-                [count_chosen(run, choose_best(run)) for run in runs]
+            "chosen by another seed": count_across(runs, late=True),
+            "chosen on the other half": np.concatenate(
+                [count_own_half(run, late=True) for run in runs]
+            ),
+            "chosen on the test samples": np.stack(
+                [count_chosen(run, choose_best(run, list_late(run))) for run in runs]
             ),
         }
-        row, drawn = {"": describe(name), "chosen blindly": score_counts(blind)}, resample(blind)[0]
+        drawn = resample(blind)[0]
+        row = {"": describe(name), "mean late epoch": score_counts(blind)}
         for way, counts in ways.items():
             row[way] = "–"
             if counts is not None:

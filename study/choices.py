@@ -18,7 +18,7 @@ from evaluation import (
 )
 from study.experiments import SVMS, find_runs, read_predictions, read_runs
 
-SPLITS, HALVES, DRAWS = 200, 20, 100
+SPLITS, HALVES, DRAWS = 200, 100, 100
 
 
 def score_epochs(run):
@@ -46,15 +46,18 @@ def count_chosen(run, epochs):
     return count_confusions(run["labels"], predicted, person, len(people))
 
 
+def list_late(run):
+    return np.arange(len(run["predicted"]) // 2, len(run["predicted"]))
+
+
 def count_late(run):
     """Every late epoch for all, [E/2, P, 3, 3]: an epoch chosen blindly."""
-    late = np.arange(len(run["predicted"]))[len(run["predicted"]) // 2 :]
-    return count_chosen(run, np.repeat(late[:, None], len(run["labels"]), axis=1))
+    return count_chosen(run, np.repeat(list_late(run)[:, None], len(run["labels"]), axis=1))
 
 
-def count_across(runs):
+def count_across(runs, late=False):
     """Each subject's epoch chosen by another seed's accuracy on that same subject, for each pair of
-    seeds: [pairs, P, 3, 3]; None of a single seed.
+    seeds: [pairs, P, 3, 3]; None of a single seed. late: among the late epochs only.
 
     Still chosen on the test subject. If a subject had epochs that are good for it, they would be
     found so, too.
@@ -62,18 +65,24 @@ def count_across(runs):
     pairs = [(run, other) for run in runs for other in runs if other is not run]
     if not pairs:
         return None
-    return np.stack([count_chosen(run, choose_best(other)) for run, other in pairs])
+    return np.stack(
+        [
+            count_chosen(run, choose_best(other, list_late(other) if late else None))
+            for run, other in pairs
+        ]
+    )
 
 
-def count_own_half(run):
+def count_own_half(run, late=False):
     """Each subject's epoch chosen on one half of its own samples, scored on the other half of the
-    same run, and vice versa, for HALVES splits: [HALVES, P, 3, 3].
+    same run, and vice versa, for HALVES splits: [HALVES, P, 3, 3]. late: among the late epochs only
 
     A subject with one sample has no other half: it takes a random late epoch.
     """
     correct = (run["predicted"] == run["labels"]).astype(float)
     people = [np.flatnonzero(run["subjects"] == name) for name in np.unique(run["subjects"])]
     random, total = np.random.default_rng(0), len(correct)
+    first = total // 2 if late else 0
     epochs = np.empty((HALVES, len(run["labels"])), int)
     for split in epochs:
         for samples in people:
@@ -81,8 +90,8 @@ def count_own_half(run):
             if not len(other):
                 split[one] = random.integers(total // 2, total)
                 continue
-            split[other] = find_latest_best(correct[:, one].sum(1))
-            split[one] = find_latest_best(correct[:, other].sum(1))
+            split[other] = first + find_latest_best(correct[first:, one].sum(1))
+            split[one] = first + find_latest_best(correct[first:, other].sum(1))
     return count_chosen(run, epochs)
 
 

@@ -71,6 +71,8 @@ PAIRS = {
         *((f"HTNet-dim{dim}", "HTNet") for dim in trainings.PAPER_DIMS),
         ("HTNet-dim56-epochs800", "HTNet-dim56-epochs100"),
         ("HTNet-epochs200", "HTNet-dim64-epochs200"),
+        # seed 1 is the lowest of the three at dim 64
+        *(("HTNet-epochs200-seed1", f"HTNet-dim64-seed{seed}") for seed in (1, 2, 3)),
     ],
     "areas": [
         *((f"{size}-areas-{name}", size) for size in SIZES for name in trainings.AREAS),
@@ -83,6 +85,7 @@ PAIRS = {
         ("HTNet-honest", "SVM-nested"),
         ("HTNet-honest", "STSTNet-honest"),
         ("HTNet-honest", "HTNet-dim64"),
+        ("HTNet-honest", "HTNet-epochs200"),
         ("STSTNet-honest", "STSTNet"),
         ("STSTNet-honest", "STSTNet-views"),
     ],

@@ -90,10 +90,9 @@ def explain_failure(error):
 
 def is_out_of_memory(error):
     """Whether memory ran out, also where that broke off the recording of an epoch."""
-    while error is not None:
-        if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or re.search(
-            "out of memory|allocate memory|ALLOC_FAILED", str(error)
-        ):
-            return True
-        error = error.__context__
-    return False
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or re.search(
+        "out of memory|allocate memory|ALLOC_FAILED", str(error)
+    ):
+        return True
+    first = error.__context__ if "captur" in str(error) else None
+    return first is not None and is_out_of_memory(first)

@@ -1,6 +1,7 @@
 """Which epoch counts? The study's answers on runs whose answer is known, and the nested choice."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -50,6 +51,16 @@ def test_noise_that_best_picks_does_not_carry_over():
     assert of_few[0] == pytest.approx(late, abs=0.01)
     assert of_few[0] + 0.1 < of_few[1] < of_few[2] - 0.02
     assert score_counts(count_across(runs[:1])) is None
+
+
+def test_the_table_of_what_carries_over_tells_noise_from_a_gain(monkeypatch):
+    runs = [make_run(np.full((60, 1), 0.6), seed) for seed in range(3)]
+    monkeypatch.setattr(choice_tables, "CARRIED", ("STSTNet",))
+    monkeypatch.setattr(choice_tables, "read_runs", lambda name: runs)
+    row = choice_tables.tabulate_carried().splitlines()[2].split(" | ")
+    intervals = [re.search(r"\(([+-][\d.]+) to ([+-][\d.]+)\)", cell).groups() for cell in row[2:]]
+    (seed_low, seed_high), (half_low, half_high), (best_low, _) = np.float64(intervals)
+    assert seed_low < 0 < seed_high and half_low < 0 < half_high and best_low > 0.1
 
 
 def test_epochs_that_are_good_for_a_subject_would_be_found():

@@ -360,6 +360,18 @@ def test_area_centres_of_other_faces_are_not_kept(tmp_path):
     assert areas.read_text() == text
 
 
+def test_a_clip_that_cannot_be_made_anew_leaves_no_old_images(tmp_path):
+    """Its images of the frames asked for before would be trained on in silence."""
+    for i, strength in enumerate((0, 2.5)):
+        write(tmp_path / f"{i}.png", camera_frame(expression("surprise", strength)))
+    write(tmp_path / "faceless.png", np.full((480, 640, 3), 127, np.uint8))
+    good = ("good", "a", "joy", "0.png", "1.png")
+    prepare_own(tmp_path, [good, ("mended", "b", "joy", "0.png", "1.png")])
+    prepare_own(tmp_path, [good, ("mended", "b", "joy", "faceless.png", "1.png")])
+    assert load_composite(tmp_path / "out").names.tolist() == ["a_good"]
+    assert "b,mended,dlib finds no face" in (tmp_path / "out" / "left_out.csv").read_text()
+
+
 def test_clips_at_absolute_paths_and_in_folders_above(tmp_path):
     """Neither the root nor `..` belongs into a sample's name, which names files."""
     tables, videos = tmp_path / "tables", tmp_path / "videos"
