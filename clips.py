@@ -115,14 +115,23 @@ def list_video_frames(path):
 def list_frames(folder):
     """{frame number: path} of the images in a folder, in their numbers' order.
 
-    The number is the one that the file's name ends with.
+    The number is the one that the file's name ends with. Raises BadInput where two have the same:
+    they are of several clips.
     """
     files = sorted(
         path
         for path in folder.iterdir()
         if not path.name.startswith(".") and path.suffix.lower() in IMAGES
     )
-    numbered = {int(found[0]): path for path in files if (found := re.findall(r"\d+$", path.stem))}
+    numbered = {}
+    for path in files:
+        if found := re.findall(r"\d+$", path.stem):
+            first = numbered.setdefault(int(found[0]), path)
+            if first != path:
+                raise BadInput(
+                    f"{folder}: {first.name} and {path.name} end with the same number: give each "
+                    "clip a folder of its own."
+                )
     return dict(sorted(numbered.items()))
 
 

@@ -224,9 +224,11 @@ def evaluate(settings):
         return  # minutes of reading: not worth sharing
     shipped = Path(settings.WEIGHTS, "pretrained", settings.MODEL)
     weights = find_weights(RunFolder(settings), shipped)
+    whose = f"Evaluating the weights in {weights.path}"
     if shipped in (weights.path, weights.path.parent):  # their scores are no result of this run
+        whose = f"Evaluating the weights that ship, {weights.path}: '{settings.RUN}' has none"
         settings = settings._replace(RUN=f"pretrained-{settings.MODEL}")
-    print(f"Evaluating the weights in {weights.path}.")
+    print(f"{whose}.")
     settings = adopt_settings(settings, weights)
     set_precision(settings.PRECISION)
     run = prepare(settings, build_model, weights)

@@ -65,6 +65,8 @@ def parse_arguments(argv):
         raise BadInput(f"--fps is {args.fps:g}: it must be frames per second, from 1 up.")
     if args.picture and args.picture.suffix.lower() not in PICTURES:
         raise BadInput(f"--picture {args.picture} must end with {', '.join(PICTURES)}.")
+    if args.explain and not (args.picture or args.output):
+        print("Note: --explain shows on the picture: give --picture or --output.", file=sys.stderr)
     return args
 
 

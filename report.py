@@ -260,4 +260,4 @@ def report_evaluation(run, predicted):
     write_text(path, pd.DataFrame(columns).to_csv(index=False))
     if keep in CHOICES:
         print(f"\n{name_choice(keep)}: {CHOICES[keep]}.")
-    print(f"\n{format_markdown(table)}\n\nPredictions written to {path}")
+    print(f"\n{format_markdown(table)}\n\nWeights: {run.weights.path}. Predictions: {path}")

@@ -289,6 +289,6 @@ def check_weights(weights, settings, names):
     if missing := [name for name in names if name not in kept]:
         raise BadInput(
             f"{weights.locate(missing[0])} is missing ({len(missing)} of {len(names)} folds lack "
-            "weights): train with --train True; or name those that have weights in SUBJECTS, "
-            f"{','.join(kept[:5])}...; or give a RUN that has none, for the weights that ship."
+            "weights): train with --train True; or give the RUN that was trained on these "
+            f"subjects; or name those that have weights in SUBJECTS, {','.join(kept[:5])}..."
         )

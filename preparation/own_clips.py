@@ -98,7 +98,9 @@ def read_row(path, line, row, labels):
         refuse("onset and apex must both be files, or both frame numbers")
     if files:
         numbers = {"onset": 0, "apex": 1, "offset": None}
-    elif not place.is_dir() and not (place.is_file() and place.suffix.lower() in VIDEOS):
+    elif not place.exists():
+        refuse(f"{place} does not exist: give a folder of frames or a video")
+    elif not place.is_dir() and place.suffix.lower() not in VIDEOS:
         refuse(f"{place} is neither a folder of frames nor a video ({', '.join(VIDEOS)})")
     clip = OwnClip(
         database="own",

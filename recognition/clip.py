@@ -140,7 +140,7 @@ def check_times(result, stream):
     """Times of onset and apex; warnings about the frame rate."""
     row, fps = result.row, stream.fps
     if not fps:
-        return result.warn("The frame rate is unknown.")
+        return None if stream.is_pair else result.warn("The frame rate is unknown.")
     row["onset_time"], row["apex_time"] = row["onset"] / fps, row["apex"] / fps
     if fps < LOW_FPS:
         result.warn(f"{fps:g} frames per second are below {LOW_FPS}: short motions are missed.")

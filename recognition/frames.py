@@ -19,6 +19,7 @@ class FrameStream:
     path: Path
     fps: float | None  # frames per second, where known
     count: int | None  # frames, as the file says; None: not said
+    is_pair = False  # onset and apex alone: no time passes between them
 
     def __str__(self):
         return str(self.path)
@@ -69,6 +70,8 @@ class FolderStream(FrameStream):
 @dataclass(frozen=True)
 class PairStream(FolderStream):
     """Two image files, frames 0 and 1."""
+
+    is_pair = True
 
     @property
     def title(self):
@@ -149,7 +152,7 @@ def list_clips(path, log):
             elif child in videos:
                 clips.append(child)
         return clips
-    except OSError:
+    except (OSError, BadInput):
         return [path]
 
 

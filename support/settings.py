@@ -44,7 +44,7 @@ LONGEST_PATH = 3000  # bytes; systems take 4096, of which the files' own names n
 
 def read_settings(argv, constants, presets, script):
     """-> a named tuple: every constant under its own name, `train`, `overwrite`, `on_sample` and
-    `given`, the names on the command line.
+    `given`, the names on the command line and those that a recipe given there stands for.
 
     constants: {name: value}. presets: {preset: {name: (value as shipped, value of the preset)}}; in
     force are the model's, the sample's where DATASETS holds no data (its folder `sample` is then
@@ -59,7 +59,7 @@ def read_settings(argv, constants, presets, script):
     model, data = values["MODEL"], Path(values["DATASETS"])
     on_sample = not holds_data(data) and holds_data(data / "sample")
     on_all = values["SUBJECTS"] == "all"
-    idle = NETWORK if model != "HTNet" else ()
+    idle, asked = NETWORK if model != "HTNet" else (), dict(given)
     presets_in_force = (model, *("sample",) * on_sample, values["RECIPE"], *("all",) * on_all)
     for preset in presets_in_force:
         replaced = {
@@ -68,6 +68,8 @@ def read_settings(argv, constants, presets, script):
             if name not in given and constants[name] == shipped and name not in idle
         }
         values |= replaced
+        if preset == given.get("RECIPE"):  # asked for, as if each were given
+            asked |= replaced
         if replaced:
             listed = ", ".join(f"{name} {format_value(value)}" for name, value in replaced.items())
             say(
@@ -80,7 +82,7 @@ def read_settings(argv, constants, presets, script):
         sample_run = "sample" if model == "HTNet" else f"sample-{model}"
         kind = "-honest" * (values["RECIPE"] == "honest") + "-all" * on_all
         values["RUN"] = f"{sample_run if on_sample else model}{kind}"
-    values |= {"on_sample": on_sample, "given": tuple(given)}
+    values |= {"on_sample": on_sample, "given": tuple(asked)}
     settings = namedtuple("Settings", values)(**values)
     check_settings(settings)
     return settings

@@ -68,8 +68,17 @@ def list_folds(folder):
 
 
 def find_weights(run_folder, pretrained):
-    """The run's Weights, or else those that ship; raises BadInput."""
+    """The run's Weights, or else those that ship; raises BadInput.
+
+    A run that was trained and kept no weights has none to evaluate: those that ship are not its.
+    """
     shipped = pretrained / f"folds{ENDING}"
+    if not list_folds(run_folder.weights) and any(run_folder.results.glob("folds/[!.]*.npz")):
+        raise BadInput(
+            f"{run_folder.weights} holds no weights, although the run was trained (KEEP 'none'?): "
+            f"its scores are in {run_folder.results}; for weights train another RUN with KEEP "
+            "'best' or 'last', for those that ship give a RUN that was not trained."
+        )
     for folder in (run_folder.weights, pretrained):
         if list_folds(folder):
             return Weights(folder)

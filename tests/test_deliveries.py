@@ -272,7 +272,7 @@ def test_data_of_ones_own_from_an_empty_folder(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"clip": "nowhere"}, ["line 2", "nowhere is neither a folder of frames nor a video"]),
+        ({"clip": "nowhere"}, ["line 2", "nowhere does not exist: give a folder of frames"]),
         ({"subject": ""}, ["line 2", "clip and subject must be given"]),
         ({"subject": "../x"}, ["line 2", "without slashes"]),
         (

@@ -166,6 +166,14 @@ def test_a_folder_of_clips_stands_for_each_of_them(tmp_path):
         find_clips([tmp_path / "none"])
 
 
+def test_frames_of_two_clips_are_not_one(tmp_path):
+    for name in ("a_01.png", "a_02.png", "b_1.png"):
+        assert cv2.imwrite(str(tmp_path / name), next(draw_corner()))
+    with pytest.raises(BadInput, match="a_01.png and b_1.png end with the same number"):
+        open_clip(tmp_path)
+    assert find_clips([tmp_path]) == [tmp_path]  # one clip of a batch that cannot be read
+
+
 def test_what_is_no_clip_hides_none(tmp_path):
     """A picture that was written beside videos, a folder of notes, a name that cannot be read."""
     (tmp_path / "all" / "notes").mkdir(parents=True)

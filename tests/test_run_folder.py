@@ -171,7 +171,9 @@ def test_training_leaves_the_weights_that_ship(tiny, command):
 
     status, output, _ = command("--train", "False", "--model", "STSTNet")
     assert status == 0 and rows(output, "last epoch") and "other data" in output
-    assert f"Evaluating the weights in {shipped.relative_to(tiny.parent)}." in output
+    where = shipped.relative_to(tiny.parent)
+    assert f"Evaluating the weights that ship, {where}: 'STSTNet' has none." in output
+    assert f"Weights: {where}. Predictions: " in output.splitlines()[-1]  # beside the scores, too
     assert (tiny.parent / "results" / "pretrained-STSTNet" / "evaluation.csv").exists()
     assert not (tiny.parent / "results" / "STSTNet").exists()  # no result of this run
     few = ["--model", "STSTNet", "--subjects", "s01"]
@@ -182,6 +184,12 @@ def test_training_leaves_the_weights_that_ship(tiny, command):
         assert status == 0 and before == {path: path.read_bytes() for path in shipped.iterdir()}
     status, output, _ = command("--train", "False", *few)
     assert status == 0 and "Evaluating the weights in weights/STSTNet." in output
+    none = ["--run", "none", "--model", "STSTNet", "--subjects", "s01", "--epochs", "2"]
+    assert command("--train", "True", "--keep", "none", *none)[0] == 0
+    status, _, error = command("--train", "False", *none[:4])  # not somebody else's
+    assert status == 2 and "although the run was trained (KEEP 'none'?)" in error
+    status, _, error = command("--train", "False", "--recipe", "honest", *few)
+    assert status == 2 and "NORMALIZE is True here, False there" in error
     status, _, error = command("--train", "True", "--run", "pretrained", *SMALL)
     assert status == 2 and "RUN" in error
 
