@@ -18,7 +18,7 @@ from evaluation import (
 )
 from study.experiments import SVMS, find_runs, read_predictions, read_runs
 
-SPLITS, HALVES, DRAWS = 200, 100, 100
+SPLITS, HALVES, DRAWS = 200, 50, 100
 
 
 def score_epochs(run):
