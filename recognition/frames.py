@@ -138,10 +138,11 @@ def list_clips(path, log):
             return [path]
         inner = [child for child in path.iterdir() if not child.name.startswith(".")]
         videos = [child for child in inner if child.suffix.lower() in VIDEOS]
-        if frames := list_frames(path):
-            if not videos:
-                return [path]
-            log(f"the {len(frames)} numbered images in {path}, beside videos, are not a clip.")
+        images = [child for child in inner if child.suffix.lower() in IMAGES]
+        if videos and images:
+            log(f"the {len(images)} images in {path}, beside videos, are not a clip.")
+        elif list_frames(path):
+            return [path]
         clips = []
         for child in sorted(inner, key=sort_naturally):
             if child.is_dir():

@@ -34,8 +34,6 @@ JUDGED = (
     "HTNet-dim32",
     "HTNet-dim16",
 )
-
-
 CARRIED = (
     *SIZES,
     "HTNet-dim32",

@@ -46,13 +46,19 @@ def count_chosen(run, epochs):
     return count_confusions(run["labels"], predicted, person, len(people))
 
 
+def count_epochs(run):
+    """Confusion counts by subject, all at the same epoch: [E, P, 3, 3]."""
+    people, person = np.unique(run["subjects"], return_inverse=True)
+    return count_confusions(run["labels"], run["predicted"], person, len(people))
+
+
 def list_late(run):
     return np.arange(len(run["predicted"]) // 2, len(run["predicted"]))
 
 
 def count_late(run):
     """Every late epoch for all, [E/2, P, 3, 3]: an epoch chosen blindly."""
-    return count_chosen(run, np.repeat(list_late(run)[:, None], len(run["labels"]), axis=1))
+    return count_epochs(run)[list_late(run)]
 
 
 def count_across(runs, late=False):
@@ -113,11 +119,10 @@ def score_split(run):
 
     The two halves are pooled; the mean over SPLITS splits.
     """
-    people, person = np.unique(run["subjects"], return_inverse=True)
-    counts = count_confusions(run["labels"], run["predicted"], person, len(people))
-    random, scores = np.random.default_rng(0), []
+    counts, random, scores = count_epochs(run), np.random.default_rng(0), []
+    people = counts.shape[1]
     for _ in range(SPLITS):
-        half = np.arange(len(people)) < len(people) // 2
+        half = np.arange(people) < people // 2
         random.shuffle(half)
         held_out = 0
         for chosen_on in (half, ~half):
@@ -144,12 +149,11 @@ def compare_others(one, other, draws=400):
 
     one, other: lists of runs.
     """
-    people, person = np.unique(one[0]["subjects"], return_inverse=True)
-    random, size = np.random.default_rng(0), len(people)
+    random, size = np.random.default_rng(0), len(np.unique(one[0]["subjects"]))
     drawn = random.multinomial(size, np.full(size, 1 / size), size=draws)
 
     def score(runs):
-        counts = [count_confusions(run["labels"], run["predicted"], person, size) for run in runs]
+        counts = [count_epochs(run) for run in runs]
         return np.array(
             [
                 np.mean([score_others(each, weights) for each in counts])

@@ -175,14 +175,15 @@ def test_frames_of_two_clips_are_not_one(tmp_path):
 
 
 def test_what_is_no_clip_hides_none(tmp_path):
-    """A picture that was written beside videos, a folder of notes, a name that cannot be read."""
+    """Pictures that were written beside videos, a folder of notes, a name that cannot be read."""
     (tmp_path / "all" / "notes").mkdir(parents=True)
     for name in ("a.mp4", "b.mp4"):
         write_video(tmp_path / "all" / name, draw_corner())
-    assert cv2.imwrite(str(tmp_path / "all" / "a1.png"), next(draw_corner()))
+    for name in ("a1.png", "b1.png"):  # of one number
+        assert cv2.imwrite(str(tmp_path / "all" / name), next(draw_corner()))
     notes, too_long = [], tmp_path / ("x" * 300)
     found = find_clips([tmp_path / "all", too_long], notes.append)
     assert [path.name for path in found] == ["a.mp4", "b.mp4", too_long.name]
-    assert "1 numbered images" in notes[0] and "notes holds no clips" in notes[1]
+    assert "the 2 images" in notes[0] and "notes holds no clips" in notes[1]
     with pytest.raises(BadInput, match="cannot be read"):
         open_clip(too_long)
