@@ -48,7 +48,7 @@ from teacher import teach
 # what to run
 MODEL = "HTNet"            # "HTNet" or "STSTNet"
 RECIPE = "paper"           # "paper", or "honest": see PRESETS
-RUN = ""                   # names results/<run>/ and weights/<run>/; empty: the model's name
+RUN = ""                   # names results/<run>/ and weights/<run>/; empty: by model and recipe
 SUBJECTS = ""              # held-out subjects, e.g. "sub01,s03"; empty: each; "all": trains on all
 FOLDS = 0                  # 0: leave one subject out; 10: so many groups of subjects
 SEED = 1                   # each fold's seed is made of this and the subject's name

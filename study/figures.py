@@ -21,8 +21,6 @@ ROWS = {  # of docs/finding.png, from above: what stands at the left
     "HTNet": "HTNet at the paper's\nsettings",
     "HTNet-epochs200": "HTNet, the paper's width,\n200 epochs",
     "HTNet-dim64": "HTNet, dim 64",
-    "HTNet-dim64-released": "HTNet, dim 64,\nreleased area centres",
-    "HTNet-dim32": "HTNet, dim 32",
     "HTNet-dim16": "HTNet, dim 16",
     "STSTNet": "STSTNet",
 }

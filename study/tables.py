@@ -55,9 +55,11 @@ def tabulate_choices(name):
 
 def tabulate_dims():
     """Full UF1 by dim, mean ± deviation over seeds, beside the paper's ablation."""
-    rows = []
+    rows, begun = [], {dim for dim, name in BY_DIM if find_runs(name)}
     for dim, name in BY_DIM:
         folders = find_runs(name)
+        if not folders and dim in begun:
+            continue  # the list of open trainings has it
         with torch.device("meta"):
             parameters = sum(
                 parameter.numel() for parameter in HTNet(**PAPER | {"dim": dim}).parameters()
@@ -199,14 +201,27 @@ def tabulate_open(group):
 
 
 def tabulate_unfinished():
-    """How many of the 68 folds of the runs in docs/results/unfinished/ are trained."""
-    folders = sorted((RESULTS / "unfinished").glob("*-seed*"))
+    """How many folds of the runs in docs/results/unfinished/ are trained."""
+    folders, options = sorted((RESULTS / "unfinished").glob("*-seed*")), {}
+    for group in ("narrow", "wide"):
+        options |= dict(trainings.list_trainings(group))
     rows = [
-        {"run": f"`{folder.name}`", "folds": f"{len(list(folder.glob('folds/*.npz')))} of 68"}
+        {
+            "run": f"`{folder.name}`",
+            "folds": f"{len(list(folder.glob('folds/*.npz')))} of "
+            f"{count_subjects(options[folder.name])}",
+        }
         for folder in folders
         if not (RESULTS / folder.name).exists()
     ]
     return format_markdown(pd.DataFrame(rows)) if rows else "None at the moment."
+
+
+def count_subjects(options):
+    """How many folds a training of these options has."""
+    if "--subjects" not in options:
+        return 68
+    return len(options[options.index("--subjects") + 1].split(","))
 
 
 def make_tables():
@@ -221,6 +236,7 @@ def make_tables():
         "scores": "\n\n".join(each.values()),
         "choice": choice_tables.tabulate_gain(),
         "carried over": choice_tables.tabulate_carried(),
+        "carried over, few": choice_tables.tabulate_carried(choice_tables.FEW),
         "best of k": choice_tables.tabulate_best_of(),
         "headline": choice_tables.tabulate_headline(),
         "rules": choice_tables.tabulate_rules(),

@@ -59,7 +59,7 @@ def read_settings(argv, constants, presets, script):
     model, data = values["MODEL"], Path(values["DATASETS"])
     on_sample = not holds_data(data) and holds_data(data / "sample")
     on_all = values["SUBJECTS"] == "all"
-    idle, asked = NETWORK if model != "HTNet" else (), dict(given)
+    idle, asked, origins = NETWORK if model != "HTNet" else (), dict(given), {}
     presets_in_force = (model, *("sample",) * on_sample, values["RECIPE"], *("all",) * on_all)
     for preset in presets_in_force:
         replaced = {
@@ -68,13 +68,13 @@ def read_settings(argv, constants, presets, script):
             if name not in given and constants[name] == shipped and name not in idle
         }
         values |= replaced
+        origins |= dict.fromkeys(replaced, preset)
         if preset == given.get("RECIPE"):  # asked for, as if each were given
             asked |= replaced
-        if replaced:
-            listed = ", ".join(f"{name} {format_value(value)}" for name, value in replaced.items())
-            say(
-                f"Preset {preset}: {listed}. An edited constant, or one that is given, counts more."
-            )
+    for preset in dict.fromkeys(origins.values()):
+        names = [name for name, origin in origins.items() if origin == preset]
+        listed = ", ".join(f"{name} {format_value(values[name])}" for name in names)
+        say(f"Preset {preset}: {listed}. An edited constant, or one that is given, counts more.")
     values["SUBJECTS"] = split_names(values["SUBJECTS"])
     if on_sample:
         values["DATASETS"] = str(data / "sample")

@@ -55,12 +55,11 @@ def test_noise_that_best_picks_does_not_carry_over():
 
 def test_the_table_of_what_carries_over_tells_noise_from_a_gain(monkeypatch):
     runs = [make_run(np.full((60, 1), 0.6), seed) for seed in range(3)]
-    monkeypatch.setattr(choice_tables, "CARRIED", ("STSTNet",))
     monkeypatch.setattr(choice_tables, "read_runs", lambda name: runs)
-    row = choice_tables.tabulate_carried().splitlines()[2].split(" | ")
+    row = choice_tables.tabulate_carried(["STSTNet"]).splitlines()[2].split(" | ")
     intervals = [re.search(r"\(([+-][\d.]+) to ([+-][\d.]+)\)", cell).groups() for cell in row[2:]]
-    (seed_low, seed_high), (half_low, half_high), (best_low, _) = np.float64(intervals)
-    assert seed_low < 0 < seed_high and half_low < 0 < half_high and best_low > 0.1
+    *blind, (best_low, _) = np.float64(intervals)  # the last epoch, another seed, the other half
+    assert len(blind) == 3 and all(low < 0 < high for low, high in blind) and best_low > 0.1
 
 
 def test_epochs_that_are_good_for_a_subject_would_be_found():
@@ -152,7 +151,7 @@ def test_rules_are_applied(right, refuted, tmp_path, monkeypatch):
     wide, narrow = rows["HTNet, 200 epochs, order 210 (2)"], rows["HTNet, dim 64, order 210 (1)"]
     assert wide[2] == narrow[2] == refuted
     assert wide[4] == "stands" and narrow[4] == "open (one seed)"
-    assert rows["HTNet, order 210"][2:] == ["open", "–", "open"]
+    assert len(rows) == 2  # what has not been run has no row
 
 
 def test_some_subjects_trained_longer_are_swapped_in(tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ import loso
 import main_HTNet
 import report
 from evaluation import unweighted_scores
-from support.settings import parse_boolean
+from support.settings import parse_boolean, read_settings
 
 
 @pytest.mark.parametrize("model", ["HTNet", "STSTNet"])
@@ -455,6 +455,16 @@ def test_the_command_line_beats_a_preset(tiny, command):
     )
     assert settings["KEEP"] == "best" and settings["CLASS_ORDER"] == [0, 1, 2]
     assert "Preset STSTNet: CLASS_ORDER 0,1,2." in output
+
+
+def test_of_two_presets_that_set_a_constant_the_later_is_named(tmp_path, capsys):
+    (tmp_path / "sample").symlink_to(ROOT / "datasets" / "sample")
+    constants = {name: getattr(main_HTNet, name) for name in main_HTNet.CONSTANTS}
+    options = ["--train", "True", "--recipe", "honest", "--datasets", str(tmp_path)]
+    settings = read_settings(options, constants, main_HTNet.PRESETS, main_HTNet.__file__)
+    honest, sample = capsys.readouterr().out.splitlines()
+    assert settings.DIM == 16 and "Preset honest: " in honest and "DIM 16" in honest
+    assert sample.startswith("Preset sample: THREADS 1.")  # all else is the recipe's
 
 
 def test_presets_know_the_constants_as_shipped():
