@@ -131,7 +131,7 @@ def train_fold(
     label_smoothing=0.0,
     weight_decay=0.0,
     schedule=None,
-    record=False,
+    cuda_graph=False,
     on_epoch=None,
 ):
     """Trains `model` in place, in its own dtype and device, with the samples in the order given ->
@@ -140,17 +140,20 @@ def train_fold(
     train_inputs [n, 3, 28, 28], train_labels int [n] or (a teacher's) float [n, C], test_inputs
     [m, 3, 28, 28] or views of them (see `predict`), test_labels int [m]. keep: the weights in the
     result, "best" (highest accuracy on the test samples, ties to the latest: released code), "last"
-    or "none". precision: see `compute_logits`. on_epoch(loss) is called once for every epoch, on a
+    or "none". precision: "bf16" is used here; the other two are set for all of torch, by
+    `support.devices.set_precision`. on_epoch(loss) is called once for every epoch, on a
     GPU some epochs later. Raises BadInput when the loss is no longer finite.
 
     As released, the rest is off. shuffle: a CPU generator that draws a new order for every epoch.
     augment(inputs): the views that a step sees. class_weights: float [C], the loss's, such as
     `balance_classes` gives. weight_decay: AdamW's, on matrices. schedule(step, steps): the share of
-    the learning rate. record: on a GPU, an epoch becomes one CUDA graph; without augment and
-    schedule.
+    the learning rate. cuda_graph: on a GPU, an epoch becomes one CUDA graph; without augment and
+    schedule, whose changes a graph would not see.
     """
     if keep not in ("best", "last", "none"):
         raise ValueError(f"keep is '{keep}': it must be best, last or none.")
+    if cuda_graph and (augment or schedule):
+        raise ValueError("cuda_graph must be False with augment or schedule.")
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     device, dtype = parameters[0].device, parameters[0].dtype
     train_inputs, test_inputs = train_inputs.to(device, dtype), test_inputs.to(device, dtype)
@@ -165,12 +168,10 @@ def train_fold(
         steps = epochs * len(batches)
         rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule(step, steps))
     weight = None if class_weights is None else class_weights.to(device, dtype)
-    weights = model.state_dict()  # the tensors that training changes, not copies
-    best = (
-        {name: torch.empty_like(value) for name, value in weights.items()}
-        if keep == "best"
-        else None
-    )
+    current = model.state_dict()  # the tensors that training changes, not copies
+    kept = None
+    if keep == "best":
+        kept = {name: torch.empty_like(value) for name, value in current.items()}
 
     def train_epoch():
         """One pass over the training samples -> its mean loss [], and the held-out logits [m, C]
@@ -197,8 +198,8 @@ def train_fold(
         return total / len(train_labels), predict(model, test_inputs, precision)
 
     def store_weights():
-        for name, value in weights.items():
-            best[name].copy_(value)
+        for name, value in current.items():
+            kept[name].copy_(value)
 
     def permute_samples():
         """A new order within the batches' own memory, where a recorded epoch looks for them."""
@@ -210,7 +211,7 @@ def train_fold(
     epoch_kept, most_correct = None, -1
     with cuda_graphs.use_own_stream(device) as stream:
         for epoch in range(epochs):
-            if record and epoch == EAGER_EPOCHS:
+            if cuda_graph and epoch == EAGER_EPOCHS:
                 # "capturable" only now: before, it would warn that nothing is captured. The
                 # gradients go, since the recording keeps its own.
                 for group in optimizer.param_groups:
@@ -234,11 +235,11 @@ def train_fold(
                 report_losses(losses, reported, on_epoch)
                 reported = len(losses)
         if keep == "last":
-            epoch_kept, best = epochs - 1, weights
+            epoch_kept, kept = epochs - 1, current
         state = None
-        if best:
+        if kept:
             copied = keep == "last"  # else they are the model's own, where the device is the CPU
-            state = {name: value.to("cpu", copy=copied) for name, value in best.items()}
+            state = {name: value.to("cpu", copy=copied) for name, value in kept.items()}
         return FoldResult(torch.stack(logits).cpu(), torch.stack(losses).cpu(), epoch_kept, state)
 
 

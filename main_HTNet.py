@@ -19,9 +19,10 @@ from pathlib import Path
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     # Ctrl-C while the imports take their seconds: no traceback
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
-# OpenMP's threads wait in a loop that keeps the processor busy. On a busy machine a long loop makes
-# an epoch up to 80 times as slow, this short one 3 to 7 times; an idle machine loses a tenth.
-os.environ["GOMP_SPINCOUNT"] = os.environ.get("GOMP_SPINCOUNT", "10000")
+# OpenMP's threads wait for each other in a loop that keeps the processor busy. Beside other
+# programs its usual length makes an epoch up to 80 times as slow as on an idle machine, this short
+# one 3 to 7 times. An idle machine loses a tenth by it.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import numpy as np
 import torch
@@ -137,11 +138,17 @@ def main(argv=None):
 def train(settings):
     """Trains a network for each held-out subject, a rank its share of them, then reports on all."""
     run = go_first(partial(prepare, settings, build_model))
+    say(f"Training on {describe_machine(run.device)}.")
     finished = {fold.name for fold in run.held_out if run.folder.is_finished(fold)}
     for fold in run.held_out:
         if fold.name in finished:
             run.load_fold(fold)  # a damaged one is refused now, not after hours of training
     run.folder.tell_nameless()
+    if lost := sum(run.folder.lacks_weights(fold) for fold in run.held_out):
+        say(
+            f"Note: {lost} finished folds are trained again, since their weights are not in "
+            f"{run.folder.weights}."
+        )
     wait_for_all()  # what a quick rank trains now was not finished before
     if finished:
         say(
@@ -181,41 +188,40 @@ def train_and_save(run, fold, model, progress):
 
     if run.device.type == "cuda":
         torch.cuda.manual_seed(loso.derive_seed(settings.SEED, fold.name))  # dropout's
-    seeds = [
+    order, views, mixtures = (
         loso.derive_seed(settings.SEED, f"{fold.name}'s {what}")
         for what in ("order", "views", "mixtures")
-    ]
-    order, views = (torch.Generator().manual_seed(seed) for seed in seeds[:2])
+    )
+    shuffle, view = (torch.Generator().manual_seed(seed) for seed in (order, views))
     inputs, labels = run.train_inputs[fold.train], run.labels[fold.train]
-    classes, weights = len(run.composite.classes), None
+    classes, class_weights = len(run.composite.classes), None
     if settings.TEACHER:
-        inputs, labels = teach(run.teacher_inputs[fold.train], inputs, labels, classes, seeds[2])
+        inputs, labels = teach(run.teacher_inputs[fold.train], inputs, labels, classes, mixtures)
     if settings.CLASS_WEIGHTS:
-        weights = loso.balance_classes(labels, classes)
-    truth = torch.from_numpy(run.composite.labels)
+        class_weights = loso.balance_classes(labels, classes)
+    names, truth = run.composite.names[fold.test], run.composite.labels[fold.test]
     result = loso.train_fold(
         model.to(run.device),
         inputs,
         labels,
         run.inputs[fold.test],
-        truth[fold.test],
+        torch.from_numpy(truth),
         epochs=settings.EPOCHS,
         batch_size=settings.BATCH_SIZE,
         learning_rate=settings.LEARNING_RATE,
         keep=settings.KEEP,
         precision=settings.PRECISION,
-        shuffle=order if settings.SHUFFLE else None,
-        augment=partial(augment, layout=run.layout, generator=views) if settings.AUGMENT else None,
-        class_weights=weights,
+        shuffle=shuffle if settings.SHUFFLE else None,
+        augment=partial(augment, layout=run.layout, generator=view) if settings.AUGMENT else None,
+        class_weights=class_weights,
         label_smoothing=settings.LABEL_SMOOTHING,
         weight_decay=settings.WEIGHT_DECAY,
         schedule=rise_and_fall if settings.SCHEDULE == "cosine" else None,
-        record=settings.CUDA_GRAPHS and run.device.type == "cuda",
+        cuda_graph=settings.CUDA_GRAPHS and run.device.type == "cuda",
         on_epoch=on_epoch,
     )
-    names, labels = run.composite.names[fold.test], run.composite.labels[fold.test]
     seconds = time.perf_counter() - start
-    run.folder.save_fold(fold.name, result, names, labels, seconds, describe_machine(run.device))
+    run.folder.save_fold(fold.name, result, names, truth, seconds, describe_machine(run.device))
 
 
 def evaluate(settings):

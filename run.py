@@ -1,7 +1,6 @@
 """From the settings to a run that can start: data, inputs, folds and folders, all checked."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,24 +17,10 @@ from pictures import draw_areas
 from support.devices import pick_device, refuse_large_network
 from support.files import BadInput
 from support.ranks import is_first, say
-from support.records import list_differences
+from support.records import list_differences, list_recorded
 from support.run_folder import RunFolder
-from support.settings import NETWORK, format_value
+from support.settings import NETWORK, check_settings, check_texts, format_value
 from support.weights_files import Weights
-
-# May differ between two starts of one run; all other constants make a run that run.
-# RECIPE is only a name: what it sets is recorded.
-PLACE = (
-    "RECIPE",
-    "RUN",
-    "SUBJECTS",
-    "DEVICE",
-    "THREADS",
-    "CUDA_GRAPHS",
-    "DATASETS",
-    "WEIGHTS",
-    "RESULTS",
-)
 
 
 @dataclass(frozen=True)
@@ -199,14 +184,6 @@ def fit_class_order(settings, num_classes):
     return settings._replace(CLASS_ORDER=fitted)
 
 
-def list_recorded(settings):
-    """{name: value} of the settings that make this run, as JSON gives them back."""
-    left_out = PLACE if settings.MODEL == "HTNet" else (*PLACE, *NETWORK)
-    values = settings._asdict().items()
-    recorded = {name: value for name, value in values if name.isupper() and name not in left_out}
-    return json.loads(json.dumps(recorded))
-
-
 def hash_data(composite, centres):
     """Text that tells these samples, flow images and facial areas from others."""
     parts = [composite.flows.tobytes(), composite.labels.tobytes()]
@@ -219,6 +196,11 @@ def hash_data(composite, centres):
 def check_subjects(settings, composite):
     """Raises BadInput for SUBJECTS that the data do not have, and for a single subject."""
     there = list(dict.fromkeys(composite.subjects))
+    if "all" in there:
+        raise BadInput(
+            f"{settings.DATASETS} has a subject named 'all', which SUBJECTS and the weights' names "
+            "mean otherwise: give the subject another name."
+        )
     if settings.SUBJECTS and settings.FOLDS:
         raise BadInput(
             "SUBJECTS names subjects, but FOLDS cuts them into groups: leave one of the two out."
@@ -240,16 +222,23 @@ def check_subjects(settings, composite):
 def adopt_settings(settings, weights):
     """The settings that the weights were trained with; what the command line gives stays."""
     stored = weights.record["settings"] if weights.record else {}
+    recorded = {*list_recorded(settings), *(NETWORK if stored.get("MODEL") == "HTNet" else ())}
     adopted = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in stored.items()
-        if name in settings._fields and name not in settings.given
+        if name in recorded and name not in settings.given
     }
     replaced = [name for name, value in adopted.items() if getattr(settings, name) != value]
     if replaced:
         listed = ", ".join(f"{name} {format_value(adopted[name])}" for name in replaced)
         say(f"As the weights were trained: {listed}.")
-    return settings._replace(**adopted)
+    settings = settings._replace(**adopted)
+    try:
+        check_texts(settings._asdict())
+        check_settings(settings)
+    except BadInput as error:
+        raise BadInput(f"{weights.path} stores settings that make no sense. {error}") from None
+    return settings
 
 
 def check_weights(weights, settings, names):
@@ -274,7 +263,7 @@ def check_weights(weights, settings, names):
             )
             raise BadInput(
                 f"{folder} holds weights of other settings: {'; '.join(different)}; leave them "
-                f"out or give {asked}, or give another RUN."
+                f"(or the RECIPE that sets them) out or give {asked}, or give another RUN."
             )
         precisions = theirs["PRECISION"], ours["PRECISION"]
         if "bf16" in precisions and len(set(precisions)) > 1:

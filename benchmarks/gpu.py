@@ -30,7 +30,7 @@ from htnet import PAPER, HTNet
 from support import devices
 
 HELD_OUT = 7
-PRECISIONS = ("tf32", "float32", "bf16")
+REPEATS = 20  # of a product or a copy that is timed, beside which the launch counts for nothing
 
 
 def measure_seconds(work, device):
@@ -48,11 +48,16 @@ def measure_seconds(work, device):
 def measure_ceilings(device, size):
     """-> ({precision: multiply-adds per second}, bytes copied per second), medians."""
 
+    def repeat(work):
+        for _ in range(REPEATS if device.type == "cuda" else 1):
+            work()
+
     def median(work):
-        return statistics.median([measure_seconds(work, device) for _ in range(12)][2:])
+        seconds = [measure_seconds(partial(repeat, work), device) for _ in range(12)]
+        return statistics.median(seconds[2:]) / (REPEATS if device.type == "cuda" else 1)
 
     rates = {}
-    for precision in PRECISIONS:
+    for precision in devices.PRECISIONS:
         devices.set_precision(precision)
         a, b = torch.randn(
             2, size, size, device=device, dtype=torch.bfloat16 if precision == "bf16" else None
@@ -103,7 +108,7 @@ def run_our_loop(dim, device, precision, keep, record, epochs):
         learning_rate=5e-5,
         keep=keep,
         precision=precision,
-        record=record and device.type == "cuda",
+        cuda_graph=record and device.type == "cuda",
     )
 
 
@@ -204,14 +209,10 @@ def print_precision_table(dim, device, epochs, root):
     train, test = fold.train, fold.test
     results = {}
     # twice: what atomics' order alone does on a GPU
-    for precision in (
-        "float32",
-        "float32 again",
-        "tf32",
-        "bf16",
-    ):
+    for name in ("float32", "float32 again", "tf32", "bf16"):
+        precision = name.removesuffix(" again")
         devices.set_precision(precision)
-        results[precision] = loso.train_fold(
+        results[name] = loso.train_fold(
             make_model(dim, device),
             images[train],
             labels[train],

@@ -15,8 +15,9 @@ def set_precision(precision):
     """TF32 (10 bits of mantissa) for float32 matrix products and convolutions on a GPU, or full
     float32.
 
-    PyTorch's own default, and so the released code's, is TF32 for convolutions only; its 1x1
-    convolutions are this project's matrix products. "bf16" is left to autocast, around the network.
+    PyTorch's own default, and so the released code's, is TF32 for convolutions only. The released
+    code computes by 1x1 convolutions what is a matrix product here. "bf16" is left to autocast,
+    around the network.
     """
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
 
@@ -25,15 +26,20 @@ def pick_device(name):
     """DEVICE ("auto", "cpu", "cuda", "cuda:1") -> torch.device that works here; raises BadInput."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and ranks.rank_on_machine() >= (there := torch.cuda.device_count()) > 0:
+        raise BadInput(
+            f"more processes than the {there} GPUs of this machine: start torchrun with "
+            f"--nproc-per-node {there}, or set DEVICE to 'cpu'."
+        )
     try:
         device = torch.device(name)
         if device.type not in ("cpu", "cuda"):
             raise RuntimeError("only cpu and cuda are supported")
-        if device.type == "cuda" and device.index is None:
-            device = torch.device("cuda", ranks.rank_on_machine())
-        torch.empty(1, device=device)
         if device.type == "cuda":
+            if device.index is None:
+                device = torch.device("cuda", ranks.rank_on_machine())
             torch.cuda.set_device(device)
+        torch.zeros(1, device=device).add_(1).item()  # does it compute?
     except (RuntimeError, AssertionError, OverflowError) as error:
         raise BadInput(
             f"DEVICE '{name}' cannot be used here ({str(error).splitlines()[0]}): set it to 'cpu' "

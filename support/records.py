@@ -7,6 +7,7 @@ import zipfile
 import zlib
 
 from support.files import BadInput, check_exists
+from support.settings import NETWORK
 
 # Settings that came later, and what a run did before they existed.
 ADDED_LATER = {
@@ -23,6 +24,19 @@ ADDED_LATER = {
     "WEIGHT_DECAY": 0.0,
     "SCHEDULE": "constant",
 }
+# May differ between two starts of one run; all other constants make a run that run.
+# RECIPE is only a name: what it sets is recorded.
+NOT_RECORDED = (
+    "RECIPE",
+    "RUN",
+    "SUBJECTS",
+    "DEVICE",
+    "THREADS",
+    "CUDA_GRAPHS",
+    "DATASETS",
+    "WEIGHTS",
+    "RESULTS",
+)
 UNREADABLE = (  # what reading a damaged file raises
     OSError,
     EOFError,
@@ -41,6 +55,14 @@ UNREADABLE = (  # what reading a damaged file raises
     struct.error,
     MemoryError,  # an array that claims to be huge
 )
+
+
+def list_recorded(settings):
+    """{name: value} of the settings that make this run, as JSON gives them back."""
+    left_out = NOT_RECORDED if settings.MODEL == "HTNet" else (*NOT_RECORDED, *NETWORK)
+    values = settings._asdict().items()
+    recorded = {name: value for name, value in values if name.isupper() and name not in left_out}
+    return json.loads(json.dumps(recorded))
 
 
 def read_record(path):

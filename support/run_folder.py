@@ -74,6 +74,10 @@ class RunFolder:
         kept = not self.keeps_weights or self.weights_path(fold.name).exists()
         return kept and self.fold_path(fold.name).exists()
 
+    def lacks_weights(self, fold):
+        """Whether the fold's logits are there, but not its weights, which are to be kept."""
+        return self.fold_path(fold.name).exists() and not self.is_finished(fold)
+
     def find_other_runs(self, record):
         """Which of the two folders hold another run's folds or weights -> {folder: difference}.
 

@@ -259,7 +259,11 @@ def check_settings(settings):
     views = settings.AUGMENT
     require("NORMALIZE", settings.NORMALIZE or not views, "True where AUGMENT is")
     recordable = not (views or settings.SCHEDULE == "cosine")
-    require("CUDA_GRAPHS", recordable or not settings.CUDA_GRAPHS, "False with AUGMENT or SCHEDULE")
+    require(
+        "CUDA_GRAPHS",
+        recordable or not settings.CUDA_GRAPHS,
+        "False with AUGMENT or SCHEDULE 'cosine'",
+    )
     require("FOLDS", settings.FOLDS != 1, "0 (leave one subject out), or the number of groups")
     require("RECIPE", settings.RECIPE in RECIPES, " or ".join(RECIPES))
     require("SCHEDULE", settings.SCHEDULE in SCHEDULES, " or ".join(SCHEDULES))

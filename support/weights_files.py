@@ -1,5 +1,6 @@
 """Weights on disk: weights/<run>/<subject>.pth, state dicts that say whose they are."""
 
+import contextlib
 import json
 import pickle
 import zipfile
@@ -44,7 +45,14 @@ class Weights:
         if path.suffix == ENDING:
             self.states, self.record, _ = read_shipped(path)
         else:
-            self.record = read_record(path / "settings.json")
+            self.record = read_record(path / "settings.json") or self.read_first_record()
+
+    def read_first_record(self):
+        """Without a settings.json, what the first of the files says of its run; or None."""
+        for name in self.list_held_out()[:1]:
+            with contextlib.suppress(*UNREADABLE):  # said where the file is needed
+                return read_carried_record(read_state(self.path / f"{name}.pth"))
+        return None
 
     def list_held_out(self):
         """The names of the folds whose weights are there."""
@@ -72,7 +80,12 @@ def find_weights(run_folder, pretrained):
 
     A run that was trained and kept no weights has none to evaluate: those that ship are not its.
     """
-    shipped = pretrained / f"folds{ENDING}"
+    shipped, for_clips = pretrained / f"folds{ENDING}", run_folder.weights / "all.pth"
+    if for_clips.exists() and not list_folds(run_folder.weights):
+        raise BadInput(
+            f"{for_clips} was trained on everybody, so that nobody is left to evaluate it on: give "
+            "a RUN that was trained without SUBJECTS 'all'."
+        )
     if not list_folds(run_folder.weights) and any(run_folder.results.glob("folds/[!.]*.npz")):
         raise BadInput(
             f"{run_folder.weights} holds no weights, although the run was trained (KEEP 'none'?): "
@@ -106,8 +119,7 @@ def load_weights(model, path, subject=None, record=None):
         for name, value in model.state_dict().items():
             if not value.isfinite().all():
                 raise ValueError(f"'{name}' is not finite")
-        theirs = getattr(state, "record", None)
-        theirs = theirs and fill_record(json.loads(theirs))
+        theirs = read_carried_record(state)
         their_subject = str(getattr(state, "subject", subject))
     except pickle.UnpicklingError as error:
         reason = "holds code, not weights" if "global" in str(error).lower() else "is damaged"
@@ -128,6 +140,12 @@ def load_weights(model, path, subject=None, record=None):
             "this run's own in its place."
         )
     return record or theirs
+
+
+def read_carried_record(state):
+    """The record that `save_weights` gave a state dict, or None."""
+    record = getattr(state, "record", None)
+    return record and fill_record(json.loads(record))
 
 
 def read_state(path):

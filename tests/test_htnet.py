@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.plain_htnet import draw_state, plain_forward, released_shapes
-from htnet import PAPER, Aggregation, HTNet, load_released_weights
+from htnet import PAPER, Aggregation, Attention, HTNet, load_released_weights
 
 SMALL = PAPER | dict(dim=12, block_repeats=(1, 2, 1))
 
@@ -119,18 +119,14 @@ def test_heads_that_divide_dim_are_one_network_at_one_token_per_block():
         torch.manual_seed(0)
         return HTNet(**SMALL | dict(dim=16, heads=heads))(images)
 
-    # inside the first level's attention; the other levels' are twice and four times as wide
-    def widths(
-        dim,
-    ):
-        return [heads * (dim // heads) for heads in range(1, 7)]
-
     same = logits(1)
     assert torch.equal(logits(2), same) and torch.equal(logits(4), same)
     assert torch.equal(logits(3), logits(5)) and not torch.equal(logits(3), same)
     assert not any(torch.equal(logits(6), logits(heads)) for heads in (1, 3))
     # so they do at dim 256, where the same ones are equally wide
-    assert widths(256) == [256, 256, 255, 256, 255, 252] and widths(16) == [16, 16, 15, 16, 15, 12]
+    with torch.device("meta"):
+        wide = [Attention(256, heads, 1, 0.0).value.out_features for heads in range(1, 7)]
+    assert wide == [256, 256, 255, 256, 255, 252]
 
 
 def test_two_by_two_aggregation_is_the_convolution():

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 import loso
 from composite_dataset import load_composite
 from htnet import HTNet
-from loso import derive_seed, split_subjects, train_fold
+from loso import derive_seed, predict, split_subjects, train_fold
 from ststnet import STSTNet
 from support import cuda_graphs
 from support.files import BadInput
@@ -164,7 +164,7 @@ def test_recorded_epochs_change_nothing(monkeypatch, keep):
         labels,
         test_inputs,
         test_labels,
-        record=True,
+        cuda_graph=True,
         on_epoch=recorded_losses.append,
         **options,
     )
@@ -194,12 +194,12 @@ def test_cuda_graphs_give_what_a_cpu_and_single_kernels_give(
             test_labels,
             precision=precision,
             shuffle=shuffle,
-            record=record,
+            cuda_graph=record,
             **OPTIONS | dict(epochs=25, keep=keep),
         )
 
     on_cpu, by_kernel = train(small_model(), "float32"), train(small_model().cuda(), precision)
-    on_gpu = train(small_model().cuda(), precision, record=True)
+    on_gpu = train(small_model().cuda(), precision, cuda_graph=True)
     assert on_gpu.logits.device.type == "cpu" and all(
         value.device.type == "cpu" for value in on_gpu.state.values()
     )
@@ -207,6 +207,21 @@ def test_cuda_graphs_give_what_a_cpu_and_single_kernels_give(
         torch.testing.assert_close(
             on_gpu.losses[:10], other.losses[:10], atol=tolerance, rtol=tolerance
         )
+        torch.testing.assert_close(
+            on_gpu.logits[:10], other.logits[:10], atol=20 * tolerance, rtol=tolerance
+        )
+    model = small_model().cuda()  # the weights kept are those of the epoch kept
+    model.load_state_dict(on_gpu.state)
+    again = predict(model, test_inputs.cuda(), precision).cpu()
+    torch.testing.assert_close(again, on_gpu.logits[on_gpu.epoch], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("what", ["augment", "schedule"])
+def test_a_graph_is_refused_where_it_would_miss_changes(what):
+    inputs, labels = data(12)
+    options = OPTIONS | {what: lambda *_: 1.0}
+    with pytest.raises(ValueError, match="cuda_graph must be False"):
+        train_fold(small_model(), inputs, labels, inputs, labels, cuda_graph=True, **options)
 
 
 def test_shuffling_draws_an_order_for_every_epoch():

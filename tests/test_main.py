@@ -18,6 +18,8 @@ import loso
 import main_HTNet
 import report
 from evaluation import unweighted_scores
+from support import devices
+from support.files import BadInput
 from support.settings import parse_boolean, read_settings
 
 
@@ -232,6 +234,35 @@ def test_sigterm_ends_as_ctrl_c_does(tiny, command):
 def add_context(error, first):
     error.__context__ = first
     return error
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is at hand")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--cuda_graphs", "True"],
+        ["--cuda_graphs", "True", "--dropout", "0.1", "--shuffle", "True", "--precision", "bf16"],
+        ["--recipe", "honest"],
+        ["--model", "STSTNet", "--cuda_graphs", "True", "--keep", "best"],
+    ],
+    ids=["graphs", "dropout", "honest", "STSTNet"],
+)
+def test_the_commands_on_a_gpu(tiny, command, arguments):
+    """What it kept of each subject predicts, evaluated, what its training saw."""
+    options = ["--epochs", "8", "--keep", "last", *SMALL[:6], *arguments]
+    status, output, error = command("--train", "True", "--device", "cuda", *options)
+    assert status == 0 and torch.cuda.get_device_name() in output, error
+    choice = "best" if arguments[-1] == "best" else "last"
+    status, evaluated, error = command("--train", "False", "--device", "cuda", *options)
+    assert status == 0 and rows(evaluated, f"{choice} epoch") == rows(output, choice), error
+
+
+def test_more_processes_than_gpus_are_told_so(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(devices.ranks, "rank_on_machine", lambda: 1)
+    with pytest.raises(BadInput, match="more processes than the 1 GPUs.*--nproc-per-node 1"):
+        devices.pick_device("auto")
 
 
 @pytest.mark.parametrize(

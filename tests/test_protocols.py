@@ -1,6 +1,7 @@
 """Leave-one-subject-out, groups of subjects, everybody; and the honest recipe, by the command."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,8 @@ import main_HTNet
 import teacher
 from composite_dataset import FLOW_FOLDER, INDEX_NAME, load_composite
 from evaluation import choose_epochs
+from run import check_subjects
+from support.files import BadInput
 
 
 def test_groups_hold_every_subject_out_once(tiny):
@@ -71,8 +74,16 @@ def test_all_subjects_train_one_network_for_other_peoples_clips(tiny, command):
     assert torch.load(weights / "all.pth", weights_only=True)["head.bias"].shape == (3,)
     status, output, _ = command("--train", "True", *arguments)
     assert status == 0 and "1 of 1 folds were finished before" in output
-    status, _, error = command("--train", "False", *arguments)
-    assert status == 2 and error.count("\n") == 1
+    for run in ([], ["--run", "everybody"]):
+        status, _, error = command("--train", "False", *(run or arguments))
+        assert status == 2 and error.count("\n") == 1
+    assert "all.pth was trained on everybody" in error
+
+
+def test_a_subject_named_all_is_refused():
+    settings = SimpleNamespace(DATASETS="datasets", SUBJECTS=(), FOLDS=0)
+    with pytest.raises(BadInput, match="datasets has a subject named 'all'"):
+        check_subjects(settings, SimpleNamespace(subjects=["all", "s01"]))
 
 
 def test_the_honest_recipe_is_a_preset_that_any_constant_outdoes(tiny, command, monkeypatch):

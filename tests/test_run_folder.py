@@ -106,6 +106,14 @@ def test_a_damaged_fold_is_named(tiny, command):
     assert command("--train", "True", *SMALL)[0] == 0
 
 
+def test_weights_that_are_elsewhere_are_missed(tiny, command):
+    command("--train", "True", "--subjects", "s01,s02", *SMALL)
+    arguments = ["--train", "True", "--subjects", "s01,s02", *SMALL]
+    assert "are trained again, since" not in command(*arguments)[1]
+    status, output, _ = command(*arguments, "--weights", tiny.parent / "elsewhere")
+    assert status == 0 and "2 finished folds are trained again, since" in output
+
+
 def test_released_weights_are_accepted_as_epoch_unknown(tiny, command):
     weights = tiny.parent / "weights" / "HTNet"
     weights.mkdir(parents=True)

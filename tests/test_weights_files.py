@@ -116,6 +116,39 @@ def test_odd_settings_files_are_one_sentence(tiny, command):
                 assert "\x1b" not in error
 
 
+def test_stored_settings_that_make_no_sense_are_one_sentence(tiny, command):
+    command("--train", "True", "--subjects", "s01", *SMALL)
+    path = tiny.parent / "weights" / "HTNet" / "settings.json"
+    stored = json.loads(path.read_text())
+    for name, value in {
+        "DIM": "big",
+        "HEADS": 2.5,
+        "BLOCK_REPEATS": [1, 1, "a"],
+        "AREAS": 5,
+        "CLASS_ORDER": 5,
+        "FOLDS": -1,
+        "DROPOUT": "0",
+        "PRECISION": "fp8",
+    }.items():
+        path.write_text(json.dumps(stored | {"settings": stored["settings"] | {name: value}}))
+        status, _, error = command("--train", "False", "--subjects", "s01")
+        assert status == 2 and error.count("\n") == 1 and f"{name} is " in error, (name, error)
+    elsewhere = tiny.parent / "elsewhere"  # a place is nobody's setting
+    path.write_text(
+        json.dumps(stored | {"settings": stored["settings"] | {"RESULTS": str(elsewhere)}})
+    )
+    command("--train", "False", "--subjects", "s01")
+    assert not elsewhere.exists()
+
+
+def test_without_a_settings_file_the_weights_own_settings_count(tiny, command):
+    _, output, _ = command("--train", "True", "--normalize", "True", *SMALL)
+    (tiny.parent / "weights" / "HTNet" / "settings.json").unlink()
+    status, evaluated, _ = command("--train", "False")
+    assert status == 0 and "NORMALIZE True" in evaluated
+    assert rows(evaluated, "best epoch") == rows(output, "best")
+
+
 def test_a_full_disk_is_called_so(tiny, command, monkeypatch):
     """torch.save reports it as an "unexpected pos"."""
     save = torch.save
