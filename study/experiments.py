@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
 SIZES = {  # what a run's name begins with: what it is
     "HTNet": "HTNet",
-    "HTNet-epochs200": "HTNet, 200 epochs",
+    "HTNet-epochs200": "HTNet, dim 256, 200 epochs",
     "HTNet-dim64": "HTNet, dim 64",
 }
 # what follows one of SIZES in a run's name; "order 210": classes in the order 2, 1, 0

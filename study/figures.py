@@ -8,7 +8,7 @@ from study.experiments import (
     BY_DIM,
     EXPERIMENTS,
     ROOT,
-    SIZES,
+    describe,
     find_runs,
     is_full_size,
     read_run,
@@ -126,32 +126,50 @@ def draw_finding():
     return figure
 
 
+def group_curves():
+    """What has been run, by panel of docs/curves.png: {title: [experiment]}."""
+    by_dim = [name for _, name in BY_DIM]
+    panels = {
+        "STSTNet": [],
+        "HTNet by width": by_dim,
+        "HTNet at the paper's width": [],
+        "HTNet, dim 64: recipe": ["HTNet-dim64"],
+        "HTNet, dim 64: areas, layers, heads": ["HTNet-dim64"],
+    }
+    for name in EXPERIMENTS:
+        if name.startswith("STSTNet"):
+            panels["STSTNet"].append(name)
+        elif name in by_dim:
+            continue
+        elif is_full_size(name):
+            panels["HTNet at the paper's width"].append(name)
+        else:
+            shaped = any(word in name for word in ("-areas-", "-repeats", "-heads"))
+            panels[f"HTNet, dim 64: {'areas, layers, heads' if shaped else 'recipe'}"].append(name)
+    there = {title: list(filter(find_runs, names)) for title, names in panels.items()}
+    return {title: names for title, names in there.items() if names}
+
+
 def draw_curves():
-    """Draws panels for STSTNet, for HTNets of either size and for HTNet by dim -> figure."""
+    """Draws held-out UF1 at every epoch, a panel per group of experiments -> figure."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 
-    panels, by_dim = {}, [name for _, name in BY_DIM]
-    for name, meaning in EXPERIMENTS.items():
-        size = name.partition("-")[0]
-        if size == "HTNet" and not is_full_size(name):
-            size = "HTNet, narrow"
-        if find_runs(name) and (name in SIZES or name not in by_dim):
-            panels.setdefault(size, []).append((name, meaning))
-    panels["HTNet by dim"] = [(name, EXPERIMENTS[name]) for name in by_dim if find_runs(name)]
-    panels = {title: experiments for title, experiments in panels.items() if experiments}
-    figure = Figure(figsize=(5.5 * len(panels), 7), layout="constrained")
-    for axis, (title, experiments) in zip(
-        figure.subplots(1, len(panels), squeeze=False)[0], panels.items()
-    ):
-        if title == "HTNet by dim":  # from narrow to wide
-            axis.set_prop_cycle(color=colormaps["viridis"](np.linspace(0, 0.9, len(experiments))))
-        for name, meaning in experiments:
+    panels = group_curves()
+    rows = -(-len(panels) // 2)
+    figure = Figure(figsize=(12, 6.5 * rows), layout="constrained")
+    axes = figure.subplots(rows, 2, squeeze=False).flat
+    for axis, (title, names) in zip(axes, panels.items()):
+        colours = colormaps["tab20" if len(names) > 10 else "tab10"].colors
+        if "by width" in title:  # from narrow to wide
+            colours = colormaps["viridis"](np.linspace(0, 0.9, len(names)))
+        axis.set_prop_cycle(color=colours)
+        for name in names:
             curves = [score_epochs(read_run(folder)) for folder in find_runs(name)]
             if len({len(curve) for curve in curves}) > 1:
                 raise SystemExit(f"The runs of {name} have different numbers of epochs.")
             epochs, mean = np.arange(1, len(curves[0]) + 1), np.mean(curves, axis=0)
-            (line,) = axis.plot(epochs, mean, label=f"{meaning} ({len(curves)})", linewidth=1)
+            (line,) = axis.plot(epochs, mean, label=describe(name), linewidth=1)
             if len(curves) > 1:
                 low, high = np.min(curves, axis=0), np.max(curves, axis=0)
                 axis.fill_between(epochs, low, high, alpha=0.2, color=line.get_color())
@@ -163,5 +181,7 @@ def draw_curves():
             ylim=(0.15, 0.8),
         )
         axis.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.1))
-    replace_file(FIGURE, lambda temporary: figure.savefig(temporary, dpi=110))
+    for axis in axes:  # what is left of the last row
+        axis.set_axis_off()
+    replace_file(FIGURE, lambda temporary: figure.savefig(temporary, dpi=100))
     return figure

@@ -148,7 +148,10 @@ def test_rules_are_applied(right, refuted, tmp_path, monkeypatch):
         line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]]
         for line in choice_tables.tabulate_rules().splitlines()[2:]
     }
-    wide, narrow = rows["HTNet, 200 epochs, order 210 (2)"], rows["HTNet, dim 64, order 210 (1)"]
+    wide, narrow = (
+        rows["HTNet, dim 256, 200 epochs, order 210 (2)"],
+        rows["HTNet, dim 64, order 210 (1)"],
+    )
     assert wide[2] == narrow[2] == refuted
     assert wide[4] == "stands" and narrow[4] == "open (one seed)"
     assert len(rows) == 2  # what has not been run has no row

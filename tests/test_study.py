@@ -203,14 +203,15 @@ def test_the_curves_picture(tmp_path, monkeypatch):
     lines = {
         axis.get_title(): [text.get_text() for text in axis.get_legend().get_texts()]
         for axis in figures.draw_curves().axes
+        if axis.get_title()
     }
     assert (tmp_path / "curves.png").stat().st_size > 20_000
     assert all(
         "HTNet, dim 64, order 210 (3)" in lines[panel]
-        for panel in ("HTNet, narrow", "HTNet by dim")
+        for panel in ("HTNet, dim 64: recipe", "HTNet by width")
     )
     assert [panel for panel in lines if "HTNet, dim 16, order 210 (3)" in lines[panel]] == [
-        "HTNet by dim"
+        "HTNet by width"
     ]
     monkeypatch.setattr(experiments, "RESULTS", tmp_path)
     for seed, epochs in ((1, 2), (2, 3)):
