@@ -1,6 +1,9 @@
 """Unusual deliveries, apex frames that cannot be used, data of one's own."""
 
 import shutil
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,7 +11,6 @@ import pandas as pd
 import pytest
 import xlwt
 from raw_trees import (
-    BROWS,
     CASME2_HEADER,
     camera_frame,
     expression,
@@ -21,11 +23,16 @@ from raw_trees import (
 
 import main_HTNet
 import prepare_datasets
-from composite_dataset import INDEX_NAME, holds_data, load_composite
+from composite_dataset import FLOW_FOLDER, INDEX_NAME, holds_data, load_composite
 from facial_areas import COLUMNS as AREA_COLUMNS
-from facial_areas import append_centres, read_centres
-from preparation.raw_databases import read_clips
+from facial_areas import Face, append_centres, read_centres
+from preparation import clip_images
+from preparation.clip_images import prepare_clip
+from preparation.own_clips import OwnClip, read_own_clips
+from preparation.prepared import COLUMNS
+from preparation.raw_databases import Clip, find_camera, read_clips
 from preparation.selection import parse_classes
+from recognition.spotting import Spotted
 from support.files import BadInput
 
 CASME3_HEADER = "Subject Filename Onset Apex Offset AU Objective emotion".split()
@@ -112,7 +119,35 @@ def test_other_smics_are_refused(tmp_path):
         read_clips("smic", raw)
 
 
-STRENGTHS = {1: 0, 3: 1, 5: 3, 7: 1, 9: 0, 11: 4}  # frame: strength; 11 lies beyond the offset, 9
+@pytest.mark.parametrize("path", ["nir/SMIC/HS", "nir/SMIC", "vis/HS"])
+def test_a_user_called_nir_is_no_camera(path):
+    assert find_camera(Path("/home") / path) is None
+    assert find_camera(Path("/home/nir/SMIC/VIS/raw")) == "VIS"
+
+
+def test_what_hides_a_clip_is_passed_over(tmp_path):
+    """An emptied raw folder, and the shadows that Apple's archives have of every file."""
+    make_casme2(tmp_path / "casme2", tmp_path / "casme2" / "CASME2-coding-20140508.xlsx")
+    raw = tmp_path / "casme2" / "CASME2-RAW" / "sub01" / "EP02_01f"
+    cropped = tmp_path / "casme2" / "Cropped" / "sub01" / "EP02_01f"
+    shadow = tmp_path / "casme2" / "__MACOSX" / "CASME2-RAW" / "sub01" / "EP02_01f"
+    write(cropped / "reg_img46.jpg", b"")
+    write(shadow / "img46.jpg", b"")
+    write(tmp_path / "casme2" / "._CASME2-coding-20240508.xlsx", b"no sheet")
+    for place in ("CASME2-RAW/sub01/EP02_01f", "Cropped/sub01/EP02_01f"):
+        ((clip,), left_out, _) = read_clips("casme2", tmp_path / "casme2")
+        assert not left_out and clip.folder == tmp_path / "casme2" / place
+        assert clip.describe_frames() == f"{place} 46 59 86"  # which makes its images anew
+        (raw / "img46.jpg").unlink(missing_ok=True)
+    smic = tmp_path / "smic"
+    (smic / "HS" / "s01" / "micro" / "negative" / "s1_ne_01").mkdir(parents=True)
+    (smic / "HS" / "s01" / "micro" / "negative" / ".s1_ne_01").mkdir()
+    write(smic / "HS_cropped" / "s1" / "micro" / "negative" / "s1_ne_01" / "reg_image1.bmp", b"")
+    ((clip,), left_out, _) = read_clips("smic", smic)
+    assert not left_out and "HS_cropped" in clip.place
+
+
+STRENGTHS = {1: 0, 3: 1, 5: 2, 7: 3, 9: 0, 11: 4}  # frame: strength; 11 lies beyond the offset, 9
 SPOTTED = {  # clip: (the sheet's apex, why it is not used)
     "EP02_01f": (6, "is not among the frames"),
     "EP03_02f": (11, "is after the offset frame 9"),
@@ -138,7 +173,7 @@ def run(*arguments):
     prepare_datasets.main([str(argument) for argument in arguments])
 
 
-@pytest.mark.parametrize("rule, apex", [("strain", "5"), ("midpoint", "5")])
+@pytest.mark.parametrize("rule, apex", [("strain", "7"), ("midpoint", "5")])
 def test_an_apex_that_cannot_be_used_is_found(unusable, capsys, rule, apex):
     arguments = [
         "--database",
@@ -199,9 +234,13 @@ def test_clips_of_classes_left_out_go(tmp_path, capsys):
     append_centres(output / "facial_areas.csv", found)
     before = {path: path.read_bytes() for path in output.rglob("*.*")}
     capsys.readouterr()
-    with pytest.raises(SystemExit) as stop:  # a slip of the pen deletes nothing
-        run(*arguments, "--classes", "hapy,faer")
-    assert stop.value.code == 2 and "none of the clips in" in capsys.readouterr().err
+    for classes in ("hapy,faer", "happy,faer"):  # a slip of the pen deletes nothing
+        with pytest.raises(SystemExit) as stop:
+            run(*arguments, "--classes", classes)
+        error = capsys.readouterr().err
+        assert stop.value.code == 2 and error.count("\n") == 1
+        assert "is of the class faer" in error or "is of the class faer, hapy" in error
+        assert "its emotions are disgust, fear, happy, others" in error
     assert {path: path.read_bytes() for path in output.rglob("*.*")} == before
     run(*arguments, "--classes", "fear")
     composite = load_composite(output)
@@ -261,7 +300,6 @@ def test_data_of_ones_own_from_an_empty_folder(tmp_path, capsys, monkeypatch):
     brows = composite.flows[composite.labels == 1][:, 3:9, 4:24, 1].astype(float)
     medians = np.median(composite.flows[composite.labels == 1][..., 1], axis=(1, 2))
     assert (brows.mean((1, 2)) < medians - 10).all()  # lifted, in each of the three kinds
-    assert BROWS
     small = "--dim 8 --heads 2 --block_repeats 1,1,1 --epochs 2 --batch_size 8".split()
     for train in ("True", "False"):
         main_HTNet.main(["--train", train, "--datasets", "datasets/own", *small])
@@ -282,6 +320,9 @@ def test_data_of_ones_own_from_an_empty_folder(tmp_path, capsys, monkeypatch):
         ({"label": ""}, ["rows without a label"]),
         ({"clip": "x" * 300}, ["line 2", "File name too long"]),
         ({"onset": "x" * 5000}, ["line 2", "File name too long"]),
+        ({"onset": "9" * 5000}, ["line 2", "File name too long"]),
+        ({"onset": "31.5"}, ["line 2", "onset '31.5' is neither a frame number nor a file"]),
+        ({"subject": "a\nb"}, ["line 2", "without control characters"]),
     ],
 )
 def test_a_wrong_table_of_clips_is_one_sentence(tmp_path, capsys, change, words):
@@ -291,8 +332,120 @@ def test_a_wrong_table_of_clips_is_one_sentence(tmp_path, capsys, change, words)
     with pytest.raises(SystemExit) as stop:
         run("--database", "own", "--source", tmp_path / "clips.csv", "--output", tmp_path / "out")
     error = capsys.readouterr().err
-    assert stop.value.code == 2 and all(word in error for word in ["clips.csv", *words][1:])
+    assert stop.value.code == 2 and all(word in error for word in ["clips.csv", *words])
     assert error.count("\n") == 1
+
+
+def write_own(root, *rows):
+    """A table of clips -> its path."""
+    table = pd.DataFrame(rows, columns=["clip", "subject", "label", "onset", "apex"])
+    table.to_csv(root / "clips.csv", index=False)
+    return root / "clips.csv"
+
+
+def test_frame_numbers_as_pandas_writes_them(tmp_path):
+    """With a point, as soon as one cell of the column is empty."""
+    write(tmp_path / "a" / "1.png", b"")
+    rows = [("a", "anna", "x", 12.0, 31.0), ("./a/../a/.", "ben", "y", 5.0, None)]
+    first, second = read_own_clips(write_own(tmp_path, *rows))[0]
+    assert (first.onset, first.apex, second.onset, second.apex) == (12, 31, 5, None)
+
+
+def test_other_folders_are_other_frames(tmp_path):
+    """Of two files of one name, and of a clip of one name."""
+    for folder in ("old", "new"):
+        for name in ("onset.png", "apex.png"):
+            write(tmp_path / folder / name, b"")
+    said = []
+    for folder in ("old", "new"):
+        row = ("c", "anna", "x", f"{folder}/onset.png", f"{folder}/apex.png")
+        ((clip,), _, _) = read_own_clips(write_own(tmp_path, row))
+        said.append(clip.describe_frames())
+    assert said[0] != said[1] and "new/onset.png new/apex.png" in said[1]
+
+
+def test_subjects_that_differ_only_by_case_are_refused(tmp_path):
+    """One person would be trained on and tested."""
+    write(tmp_path / "a" / "1.png", b"")
+    write(tmp_path / "b" / "1.png", b"")
+    rows = [("a", "anna", "x", "", ""), ("b", "Anna", "y", "", "")]
+    with pytest.raises(BadInput, match="line 3: the subjects anna and Anna differ only in"):
+        read_own_clips(write_own(tmp_path, *rows))
+
+
+@pytest.fixture
+def long_clip(tmp_path, monkeypatch):
+    """long_clip(database, onset) -> a clip of nine frames whose face, the smaller of two, moves at
+    frame 7, and what was searched.
+    """
+    searched = []
+    for number in range(9):
+        write(tmp_path / f"{number}.png", camera_frame(expression("surprise", number % 8)))
+
+    def find(stream, first, last):
+        searched.append((stream.path, first, last))
+        return Spotted(4, 7, np.array([]), np.array([])), 9
+
+    monkeypatch.setattr(clip_images, "spot", find)
+    return lambda database, onset=None: OwnClip(
+        database, "a", "b", tmp_path, "x", 0, onset
+    ), searched
+
+
+def test_onset_and_apex_of_own_clips_are_searched_as_in_recognition(long_clip):
+    """The strongest strain against the first frame is wrong where a clip has several movements."""
+    make, searched = long_clip
+    found = prepare_clip(make("own"))
+    assert (found.apex, found.apex_source) == (7, "strain: not annotated")
+    assert [frames for _, *frames in searched] == [[0, 8]]
+    prepare_clip(make("own", 2))
+    assert [frames for _, *frames in searched] == [[0, 8], [2, 8]]
+    assert prepare_clip(make("own"), apex_rule="midpoint").apex == 4
+    prepare_clip(make("smic"))
+    assert len(searched) == 2
+
+
+def test_of_several_people_in_own_clips_the_largest_counts(monkeypatch):
+    own, smic = (OwnClip(name, "a", "b", Path("c"), "x", 0) for name in ("own", "smic"))
+    monkeypatch.setattr(clip_images, "detect_landmarks", lambda frame: "most certain")
+    faces = [Face(size, 0.5, 99, 0.01) for size in ("largest", "other")]
+    monkeypatch.setattr(clip_images, "detect_faces", lambda frame: faces)
+    assert clip_images.find_landmarks(own, None) == "largest"
+    assert clip_images.find_landmarks(smic, None) == "most certain"
+
+
+def test_a_killed_worker_is_one_sentence(monkeypatch):
+    class Killed(prepare_datasets.ProcessPoolExecutor):
+        def submit(self, *_):
+            future = Future()
+            future.set_exception(BrokenProcessPool("A process was terminated abruptly"))
+            return future
+
+    monkeypatch.setattr(prepare_datasets, "ProcessPoolExecutor", Killed)
+    with pytest.raises(BadInput, match="a worker was killed.*fewer --workers"):
+        list(prepare_datasets.prepare_clips(["clip"], "own", prepare_datasets.Options()))
+
+
+def test_flow_images_without_faces_stay(tmp_path, capsys, monkeypatch):
+    """A layout that is supported; and a clip that cannot be read now may only lie elsewhere."""
+    names = ["s01_ne_01", "s01_ne_02", "s03_ne_01"]
+    rows = [("smic", name[:3], name, "0", "", "", "") for name in names]
+    table = pd.DataFrame(rows, columns=COLUMNS[:7])
+    table.to_csv(tmp_path / INDEX_NAME, index=False)
+    for name, space in zip(names, ("", " ", " ")):
+        flow = np.full((28, 28, 3), 99, np.uint8)
+        write(tmp_path / FLOW_FOLDER / f"{name[:3]}_{name}{space}.png", flow)
+    before = {path: path.read_bytes() for path in tmp_path.glob("*/*.png")}
+    clips = [Clip("smic", "s01", name, tmp_path / name, "negative", 0) for name in names[:2]]
+    monkeypatch.setattr(prepare_datasets, "read_clips", lambda *_: (clips, [], None))
+    failed = [(clip, BadInput("it cannot be read")) for clip in clips]
+    monkeypatch.setattr(prepare_datasets, "prepare_clips", lambda *_: failed)
+    prepare_datasets.prepare("smic", tmp_path, tmp_path, prepare_datasets.Options())
+    printed = capsys.readouterr().out
+    assert "2 clips, 2 of them to do" in printed and "deleted" not in printed
+    assert " ".join(printed.split()).count("prepared 3 0 0 3") == 1
+    assert set(load_composite(tmp_path).names) == {f"{name[:3]}_{name}" for name in names}
+    assert {path: path.read_bytes() for path in tmp_path.glob("*/*.png")} == before
 
 
 def prepare_own(root, rows):
@@ -421,7 +574,12 @@ def test_a_failed_preparation_leaves_no_data(tmp_path, capsys):
 
 
 def test_own_data_needs_a_folder_of_its_own(tmp_path, capsys):
-    for arguments in (["--database", "own"], ["--database", "casme2", "--classes", "fear,others"]):
+    for arguments in (
+        ["--database", "own"],
+        ["--database", "own", "--output", Path("datasets").resolve()],
+        ["--database", "casme3"],
+        ["--database", "casme2", "--classes", "fear,others"],
+    ):
         with pytest.raises(SystemExit) as stop:
             run(*arguments, "--source", tmp_path)
         assert stop.value.code == 2 and "an --output of their own" in capsys.readouterr().err
