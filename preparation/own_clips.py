@@ -7,8 +7,9 @@
 
 A clip is a folder of frames, a video (frames counted from 0), or only a name where onset and apex
 are image files. Paths count from the table's folder unless they are absolute; a clip is named by
-its path, without the root and `..`. Labels are whole numbers from 0, or names. An empty onset is
-the clip's first frame, an empty apex is found. A column `offset` may bound the clip.
+its path, without the root and `..`. Labels are whole numbers from 0, or names. An empty apex is
+found, and with it an empty onset; beside an apex, an empty onset is the clip's first frame. A
+column `offset` may bound the clip.
 """
 
 import os
