@@ -23,7 +23,7 @@ FRAMING = {
 }
 MEAN_FRAMING = (0.498, 0.520), 0.934  # over all 442 faces, for other databases
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
-VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".wmv", ".webm", ".mpg", ".mpeg", ".m4v")
+VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".wmv", ".webm", ".mpg", ".mpeg", ".m4v", ".3gp", ".mts")
 SPOT_FRAMES = 10  # frames of a clip that the first pass of the apex spotting looks at
 # For FFmpeg, read when a video is opened: no words of its own beside ours, and no file that sends
 # it elsewhere, such as a list of streams.
@@ -115,8 +115,8 @@ def list_video_frames(path):
 def list_frames(folder):
     """{frame number: path} of the images in a folder, in their numbers' order.
 
-    The number is the one that the file's name ends with. Raises BadInput where two have the same:
-    they are of several clips.
+    The number is the one that the file's name ends with, as in img1.png and "img (1).png". Raises
+    BadInput where two have the same: they are of several clips.
     """
     files = sorted(
         path
@@ -125,8 +125,8 @@ def list_frames(folder):
     )
     numbered = {}
     for path in files:
-        if found := re.findall(r"\d+$", path.stem):
-            first = numbered.setdefault(int(found[0]), path)
+        if found := re.search(r"(\d+)\)?$", path.stem):
+            first = numbered.setdefault(int(found[1]), path)
             if first != path:
                 raise BadInput(
                     f"{folder}: {first.name} and {path.name} end with the same number: give each "

@@ -164,7 +164,7 @@ def load_composite(root):
 
 
 def _name_classes(rows, databases, source):
-    """The labels' names: the index's column `class`, or else the numbers.
+    """The labels' names: the index's column `class`, where it is not empty, or else the numbers.
 
     The known databases' labels 0, 1 and 2 are MEGC 2019's, also where one of them is absent.
     """
@@ -180,7 +180,8 @@ def _name_classes(rows, databases, source):
     names = {}
     for name, row in rows.items():
         given = row.get("class", "").strip()
-        if names.setdefault(row["label"], given) != given:
+        names[row["label"]] = names.get(row["label"]) or given
+        if given not in ("", names[row["label"]]):
             raise BadInput(
                 f"{source} calls label {row['label']} '{names[row['label']]}' and, of {name}, "
                 f"'{given}': a label must have one name."

@@ -51,8 +51,9 @@ def optical_flow(onset, apex, method="tvl1"):
 
     onset, apex: uint8 or uint16 [H, W] (grey) or [H, W, 3] (colour, OpenCV's channel order), of one
     size. Returns float32 [H, W, 2]: (u, v) in pixels, u to the image's right, v downwards. method:
-    "tvl1", OpenCV's dual TV-L1 with its own defaults; or "farneback", with the parameters of the
-    code released for CASME III. Raises BadInput.
+    "tvl1", OpenCV's dual TV-L1 with its own defaults; "farneback", with the parameters of the code
+    released for CASME III; or "dis" (Kroeger et al. 2016), fifty times as quick as TV-L1. Raises
+    BadInput.
     """
     if method not in METHODS:
         raise BadInput(f"the flow method '{method}' is none of {', '.join(METHODS)}.")

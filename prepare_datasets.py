@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import signal
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,47 +34,24 @@ from facial_areas import drop_centres
 from optical_flow import METHODS
 from preparation.clip_images import APEX_RULES, prepare_clip
 from preparation.own_clips import read_own_clips
+from preparation.prepared import (
+    COLUMNS,
+    flow_path,
+    is_complete,
+    is_current,
+    list_rows,
+    name_samples,
+    read_own_table,
+    remove_rows,
+    write_table,
+)
 from preparation.raw_databases import SUBJECTS, read_clips
-from preparation.selection import (
-    compare_counts,
-    is_megc_only,
-    parse_classes,
-    read_megc_labels,
-    select_clips,
-)
-from support.exits import explain_errors
-from support.files import (
-    BadInput,
-    is_plain,
-    make_folder,
-    read_table,
-    replace_file,
-    write_image,
-)
+from preparation.selection import compare_counts, parse_classes, select_clips
+from support.exits import explain_errors, make_one_line
+from support.files import BadInput, check_name, make_folder, write_image
 
-# Of the index. "class" is the label's name, "flow" the method, "apex_source" see ClipImages,
-# "frames" what the sheet or table asks for: if that changes, the images are made anew.
-COLUMNS = "dataset sub filename_o label apex imagename sub_filename".split()
-COLUMNS += "class flow apex_source frames".split()
 LEFT_OUT = ["dataset", "sub", "filename_o", "reason"]
 LISTED = 20  # clips left out that are printed; the rest is in the file
-
-
-def flow_path(output, sample):
-    return output / FLOW_FOLDER / f"{sample} .png"  # the released names have this space
-
-
-def write_table(path, table, columns):
-    table = table.sort_values(columns[:3])
-    replace_file(path, lambda temporary: table.to_csv(temporary, columns=columns, index=False))
-
-
-def read_own_table(path, columns):
-    """A CSV file of ours -> DataFrame with these columns; empty where there is no file."""
-    if not path.exists():
-        return pd.DataFrame(columns=columns, dtype=str)
-    table = read_table(path, columns[:3], "move it away or use another --output")
-    return table.reindex(columns=[*columns, *table.columns.difference(columns)], fill_value="")
 
 
 @dataclass(frozen=True)
@@ -106,7 +84,12 @@ def prepare(database, source, output, options):
     clips, left_out = select_clips(
         database, source, clips, left_out, options.classes, options.all_clips
     )
-    todo = [clip for clip in clips if not is_made(rows.get(clip.sample), clip, options)]
+    current = {clip.sample for clip in clips if is_current(rows.get(clip.sample), clip, options)}
+    todo = [
+        clip
+        for clip in clips
+        if clip.sample not in current or not is_complete(rows[clip.sample], output)
+    ]
     print(
         f"{database}: {sheet or f'{source}, without a sheet'}; {len(clips)} clips, {len(todo)} of "
         "them to do"
@@ -126,7 +109,8 @@ def prepare(database, source, output, options):
     remove_rows(database, rows, gone, output)
     for clip, images in prepare_clips(todo, database, options):
         if isinstance(images, BadInput):
-            remove_rows(database, rows, rows.keys() & {clip.sample}, output)  # of other frames
+            old = (rows.keys() & {clip.sample}) - current  # images of other frames
+            remove_rows(database, rows, old, output)
             left_out.insert(0, (clip.subject, clip.name, str(images).rstrip(".")))
             continue
         for folder in (output / FACE_FOLDER, output / FLOW_FOLDER):
@@ -153,54 +137,15 @@ def prepare(database, source, output, options):
             rows[clip.sample] |= {"label": str(clip.label), "class": clip.emotion}
     if rows or index_path.exists():
         write_table(index_path, pd.concat([others, pd.DataFrame(rows.values())]), COLUMNS)
-    left_out = [(database, *row) for row in left_out if f"{row[0]}_{row[1]}" not in rows]
+    left_out = [
+        (database, *map(make_one_line, row))  # names that are not UTF-8, among them
+        for row in left_out
+        if f"{row[0]}_{row[1]}" not in rows
+    ]
     kept = old_left_out[old_left_out["dataset"] != database]
     new = pd.DataFrame(left_out, columns=LEFT_OUT)
     write_table(left_out_path, pd.concat([kept, new]), LEFT_OUT)
     report(database, rows, clips, left_out, left_out_path, options)
-
-
-def name_samples(table):
-    """The samples' names of the index's rows."""
-    return table["sub"] + "_" + table["filename_o"]
-
-
-def list_rows(table, index_path, output, database, options):
-    """{sample: row} of the index whose images are there; BadInput for clips of other rules."""
-    rows = dict(zip(name_samples(table), table.to_dict("records")))
-    if is_megc_only(database, options.classes, options.all_clips):
-        if extra := sorted(rows.keys() - read_megc_labels(database).keys()):
-            raise BadInput(
-                f"{index_path} lists {extra[0]}, which is not one of MEGC 2019's clips: use "
-                "--all-clips or --classes, as before, or another --output."
-            )
-    return {
-        sample: row
-        for sample, row in rows.items()
-        if flow_path(output, sample).is_file()
-        and (output / FACE_FOLDER / row["imagename"]).is_file()
-    }
-
-
-def remove_rows(database, rows, samples, output):
-    """Takes samples out of `rows` ({sample: row}), deletes their images and says so."""
-    for sample in samples:
-        (output / FACE_FOLDER / rows.pop(sample)["imagename"]).unlink(missing_ok=True)
-        flow_path(output, sample).unlink(missing_ok=True)
-    if samples:
-        print(
-            f"{database}: {len(samples)} of the clips prepared before are not taken any more; "
-            "their images are deleted."
-        )
-
-
-def is_made(row, clip, options):
-    """Whether the index's row (or None) is of these frames, made in the way that is asked for."""
-    if row is None or row["flow"] not in ("", options.method):
-        return False
-    known_rules = ("", "annotated", options.apex_rule)
-    same_rule = row["apex_source"].partition(":")[0] in known_rules
-    return same_rule and row["frames"] in ("", clip.describe_frames())
 
 
 def prepare_clips(clips, database, options):
@@ -212,17 +157,22 @@ def prepare_clips(clips, database, options):
         initializer=cv2.setNumThreads,
         initargs=(1,),
     ) as pool:
-        futures = {
-            pool.submit(prepare_clip, clip, options.method, options.apex_rule): clip
-            for clip in clips
-        }
-        bar = tqdm(as_completed(futures), desc=database, total=len(clips), unit="clip")
         try:
+            futures = {
+                pool.submit(prepare_clip, clip, options.method, options.apex_rule): clip
+                for clip in clips
+            }
+            bar = tqdm(as_completed(futures), desc=database, total=len(clips), unit="clip")
             for future in bar:
                 error = future.exception()
                 if error is not None and not isinstance(error, BadInput):
                     raise error
                 yield futures[future], error or future.result()
+        except BrokenProcessPool:
+            raise BadInput(
+                "a worker was killed, probably for lack of memory: run again with fewer --workers; "
+                "what was finished before is kept."
+            ) from None
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -231,9 +181,11 @@ def prepare_clips(clips, database, options):
 def report(database, rows, clips, left_out, left_out_path, options):
     """Prints counts per class, clips whose apex was found here, clips left out and why."""
     megc_classes = options.classes is None and database != "own"
-    labels = {row["label"]: row["class"] for row in rows.values()}
-    classes = CLASSES if megc_classes else [labels[label] for label in sorted(labels, key=int)]
-    prepared = [row["class"] for row in rows.values()]
+    prepared = [row["label"] for row in rows.values()]
+    names = {row["label"]: row["class"] or row["label"] for row in rows.values()}
+    if megc_classes:
+        names = {str(label): name for label, name in enumerate(CLASSES)}
+    classes = {label: names[label] for label in sorted(names, key=lambda text: (len(text), text))}
     print(compare_counts(database, prepared, classes, megc_classes).to_string())
     found = {sample: row["apex_source"] for sample, row in rows.items()}
     found = {sample: text for sample, text in found.items() if text not in ("", "annotated")}
@@ -273,21 +225,27 @@ def main(argv=None):
     add("--all-clips", action="store_true", help="take more than MEGC 2019's 442 clips")
     add("--classes", type=parse_classes, help="e.g. happiness,disgust,repression,surprise,others")
     add("--flow", choices=METHODS, default="tvl1", help="the optical flow's method")
-    add("--apex", choices=APEX_RULES, default="strain", help="where no usable one is annotated")
+    add(
+        "--apex",
+        choices=APEX_RULES,
+        default="strain",
+        help="where no usable one is annotated; of own data, strain is recognize.py's search",
+    )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     add("--workers", type=int, default=cores or 1, help="processes; by default one per core")
     args = parser.parse_args(argv)
     if len(args.database) != len(args.source):
         parser.error("give one --source for each --database.")
-    if args.output == Path("datasets") and ("own" in args.database or args.classes):
+    shared = os.path.realpath(args.output) == os.path.realpath(parser.get_default("output"))
+    if shared and (args.classes or {"own", "casme3"}.intersection(args.database)):
         parser.error(
-            "data or classes of your own need an --output of their own: datasets/own, say."
+            "CASME III and data or classes of your own need an --output of their own: "
+            "datasets/own, say."
         )
     options = Options(args.classes, args.all_clips, args.flow, args.apex, args.workers)
     with explain_errors("prepare_datasets.py", expected=(OSError,)):
         for folder in (*args.source, args.output):
-            if not is_plain(str(folder)):
-                raise BadInput(f"{folder}: its name must be UTF-8 without control characters.")
+            check_name(folder)
         for database, source in zip(args.database, args.source):
             prepare(database, source, args.output, options)
 

@@ -12,10 +12,17 @@ statuses and limits: docs/recognition.md.
 """
 
 import argparse
-import csv
-import json
+import os
+import re
+import signal
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Ctrl-C while the imports take their seconds: no traceback
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 import torch
 from tqdm import tqdm
@@ -23,12 +30,13 @@ from tqdm import tqdm
 from recognition.clip import CLASSES, COLUMNS, Recognition, recognize
 from recognition.ensemble import DEFAULT, load_ensemble
 from recognition.frames import find_clips, open_clip, open_pair
+from recognition.results import Writer
 from support.devices import explain_failure, pick_device
-from support.exits import explain_errors
-from support.files import BadInput, make_folder, replace_file
+from support.exits import explain_errors, make_one_line
+from support.files import BadInput, check_name
 
 PICTURES = (".png", ".pdf", ".svg", ".jpg")
-DIGITS = 6  # of numbers in the files
+FRAME_NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 
 
 def parse_arguments(argv):
@@ -47,7 +55,7 @@ def parse_arguments(argv):
     add("inputs", nargs="*", metavar="INPUT", help="a video, a folder of frames, one of clips")
     add("--onset", metavar="N|FILE", help="the onset's frame number, or an image file")
     add("--apex", metavar="N|FILE", help="the apex's")
-    add("--fps", type=float, help="frames per second, where the file does not say")
+    add("--fps", type=float, help="frames per second, where the file says none or a wrong rate")
     add("--output", type=Path, metavar="DIR", help="recognition.csv, .json and a picture per clip")
     add("--csv", type=Path, metavar="FILE", help="a table, one row per clip")
     add("--json", metavar="FILE|-", help="a list, one object per clip; -: on standard output")
@@ -65,26 +73,49 @@ def parse_arguments(argv):
         raise BadInput(f"--fps is {args.fps:g}: it must be frames per second, from 1 up.")
     if args.picture and args.picture.suffix.lower() not in PICTURES:
         raise BadInput(f"--picture {args.picture} must end with {', '.join(PICTURES)}.")
+    for path in filter(None, (args.output, args.csv, args.json, args.picture)):
+        check_name(path)
     if args.explain and not (args.picture or args.output):
         print("Note: --explain shows on the picture: give --picture or --output.", file=sys.stderr)
     return args
 
 
+@dataclass(frozen=True)
+class Job:
+    """A clip to recognize."""
+
+    open: Callable  # () -> FrameStream; raises BadInput
+    name: str  # as it was given
+    page: str  # the name of its page, without the ending
+    inputs: tuple  # the paths that are read
+
+
 def list_jobs(args):
-    """-> (functions that open a clip each, the clips' names, {onset, apex} as numbers)."""
+    """-> (a Job for each clip, {onset, apex} as numbers)."""
     given = [args.onset, args.apex]
+    are_numbers = all(text and FRAME_NUMBER.fullmatch(text) for text in given)
     if any(given) and not all(given):
         raise BadInput("--onset and --apex must be given together.")
     if not args.inputs:
         if not any(given):
             raise BadInput("give an INPUT: a video, a folder of frames, or --onset and --apex.")
+        if are_numbers and not any(map(os.path.exists, given)):
+            raise BadInput(
+                f"--onset {args.onset} and --apex {args.apex} are frame numbers: they need an "
+                "INPUT, a video or a folder of frames."
+            )
         if args.fps is not None:
             raise BadInput("--fps is for an INPUT: two images have no frame rate. Leave it out.")
-        return [lambda: open_pair(*given)], [" ".join(given)], {"onset": 0, "apex": 1}
+        images = tuple(map(Path, given))
+        page = "_and_".join(path.stem for path in images)
+        return [Job(lambda: open_pair(*images), " ".join(given), page, images)], {
+            "onset": 0,
+            "apex": 1,
+        }
     paths = find_clips(args.inputs, log=lambda note: print(f"Note: {note}", file=sys.stderr))
     numbers = {}
     if any(given):
-        if len(paths) > 1 or not all(text.isdecimal() for text in given):
+        if len(paths) > 1 or not are_numbers:
             raise BadInput(
                 "--onset and --apex beside an INPUT must be frame numbers, of a single clip."
             )
@@ -93,20 +124,27 @@ def list_jobs(args):
             raise BadInput(f"--apex {args.apex} must come after --onset {args.onset}.")
     if args.picture and len(paths) > 1:
         raise BadInput("--picture is for a single clip: use --output for several.")
-    return [lambda path=path: open_clip(path, args.fps) for path in paths], paths, numbers
+    jobs = [
+        Job(
+            lambda path=path: open_clip(path, args.fps),
+            str(path),
+            Path(os.path.abspath(path)).stem,  # "." has none
+            (path,),
+        )
+        for path in paths
+    ]
+    return jobs, numbers
 
 
-def recognize_clips(args, jobs, ensemble):
+def recognize_clips(args, jobs, numbers, ensemble):
     """Yields a Recognition for each clip; those that cannot be read have the status unreadable.
 
-    jobs: as `list_jobs` gives them.
+    jobs, numbers: as `list_jobs` gives them.
     """
-    openers, names, numbers = jobs
-    clips = tqdm(zip(openers, names), "clips", len(names), disable=None if names[1:] else True)
-    for open_one, name in clips:
-        title = Path(name).name
+    for job in tqdm(jobs, "clips", disable=None if jobs[1:] else True):
+        title = make_one_line(Path(job.name).name)
         try:
-            stream = open_one()
+            stream = job.open()
             title = stream.title
             with tqdm(desc=title, total=stream.count, unit="frame", disable=None,
                       leave=False) as bar:  # fmt: skip
@@ -119,79 +157,10 @@ def recognize_clips(args, jobs, ensemble):
                 )
         except BadInput as error:
             result = Recognition(dict.fromkeys(COLUMNS), title=title)
-            result.row |= {"input": str(name), "model": ensemble.name}
+            # a name that is not UTF-8 cannot be written as it is
+            result.row |= {"input": make_one_line(job.name), "model": ensemble.name}
             result.row["checksum"] = ensemble.checksum
-            yield result.end("unreadable", str(error))
-
-
-class Writer:
-    """Writes the results so far, anew with each clip, so that a stop loses none."""
-
-    def __init__(self, args):
-        self.rows, self.pictures = [], set()
-        self.output, self.picture = args.output, args.picture
-        self.tables, self.lists, self.streamed = [args.csv], [], args.json == "-"
-        if args.json and not self.streamed:
-            self.lists.append(Path(args.json))
-        if args.output:
-            self.tables.append(args.output / "recognition.csv")
-            self.lists.append(args.output / "recognition.json")
-        self.tables = [path for path in self.tables if path]
-        for path in [*self.tables, *self.lists, args.picture]:
-            if path:
-                make_folder(path.absolute().parent)
-
-    def add(self, result):
-        row = {name: round_number(value) for name, value in result.row.items()}
-        self.rows.append(row)
-        for path in self.tables:
-            replace_file(path, self.write_table)
-        for path in self.lists:
-            text = json.dumps(self.rows, indent=1, allow_nan=False)
-            replace_file(path, lambda temporary, text=text: temporary.write_text(text, "utf-8"))
-        if self.picture or self.output:
-            from recognition.picture import draw_recognition
-
-            for path in (self.picture, self.output and self.name_picture(row["input"])):
-                if path:
-                    draw_recognition(path, result)
-        if self.streamed:
-            print("[" if len(self.rows) == 1 else ",", json.dumps(row, indent=1), flush=True)
-        else:
-            print(describe(row), flush=True)
-
-    def finish(self):
-        if self.streamed:
-            print("]" if self.rows else "[]", flush=True)
-
-    def write_table(self, path):
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(self.rows)
-
-    def name_picture(self, clip):
-        """A name of its own in the output folder: clips of one name get a number."""
-        stem = name = Path(clip).stem
-        number = 1
-        while name in self.pictures:
-            number += 1
-            name = f"{stem}_{number}"
-        self.pictures.add(name)
-        return self.output / f"{name}.png"
-
-
-def round_number(value):
-    return round(value, DIGITS) if isinstance(value, float) else value
-
-
-def describe(row):
-    """A clip's result in one line."""
-    said = row["status"].replace("_", " ")
-    if row["label"]:
-        said = f"{row['label']} ({row['p_' + row['label']]:.2f}), onset {row['onset']}, apex "
-        said += f"{row['apex']}, motion {row['motion']:.2f} px"
-    return f"{row['input']}: {said}" + (f". {row['warning']}" if row["warning"] else "")
+            yield result.end("unreadable", make_one_line(error))
 
 
 def main(argv=None):
@@ -199,16 +168,20 @@ def main(argv=None):
     with explain_errors("recognize.py", (OSError,), explain_failure, stopped):
         args = parse_arguments(argv)
         torch.set_num_threads(1)  # more cost more than they bring for networks of this size
-        jobs = list_jobs(args)  # what is wrong with the options shows before the weights are loaded
+        # what is wrong with the options shows before the weights are loaded
+        jobs, numbers = list_jobs(args)
+        inputs = [path for job in jobs for path in job.inputs]
+        writer = Writer(args, [make_one_line(job.page) for job in jobs], inputs)
         ensemble = load_ensemble(args.weights, pick_device(args.device))
         if set(ensemble.classes) != set(CLASSES):
             raise BadInput(
                 f"--weights {args.weights} knows the classes {', '.join(ensemble.classes)}: give "
                 f"weights of {', '.join(CLASSES)}."
             )
-        writer, unreadable = Writer(args), 0
+        writer.begin()
+        unreadable = 0
         try:
-            for result in recognize_clips(args, jobs, ensemble):
+            for result in recognize_clips(args, jobs, numbers, ensemble):
                 writer.add(result)
                 if result.row["status"] == "unreadable":
                     unreadable += 1

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from clips import crop_face, face_box, read_frame, spot_apex
-from facial_areas import area_centres, detect_landmarks
+from facial_areas import area_centres, detect_faces, detect_landmarks
 from optical_flow import flow_image, to_8bit
-from support.files import BadInput
+from recognition.frames import open_clip
+from recognition.spotting import spot
+from support.files import BadInput, check_name
 
 SPOT_SIZE = 112  # pixels: apex spotting looks at many frames, and half the size is enough
 APEX_RULES = ("strain", "midpoint")
@@ -27,37 +29,42 @@ def prepare_clip(clip, method="tvl1", apex_rule="strain"):
     """A clip of `read_clips` -> ClipImages; raises BadInput where it cannot be used.
 
     method: the optical flow's; apex_rule: how an apex is found that is not annotated, or in a way
-    that cannot be used: "strain", the frame of strongest strain within the facial
-    areas, or "midpoint" between onset and offset.
+    that cannot be used: "strain", the frame of strongest strain within the facial areas, or in data
+    of one's own, whose clips can be long, the search of `recognize.py`; or "midpoint" between onset
+    and offset.
     """
+    check_name(clip.folder)
     frames = clip.frames()
     if not frames:
         raise BadInput(f"{clip.folder} holds no frames.")
     onset = min(frames) if clip.onset is None else clip.onset
     if onset not in frames:
         raise BadInput(f"{clip.folder} holds no onset frame {onset}.")
-    onset_frame = read_frame(frames[onset])
-    landmarks = detect_landmarks(to_8bit(onset_frame)[0])
-    if landmarks is None:
-        raise BadInput(f"dlib finds no face on the onset frame {frames[onset]}.")
-    box = face_box(landmarks, clip.database)
     apex, source = clip.apex, "annotated"
     if problem := find_apex_problem(clip, onset, frames):
+        source = f"{apex_rule}: {problem}"
         # some offsets are wrong
         last = clip.offset if clip.offset and clip.offset > onset else max(frames)
         numbers = [number for number in sorted(frames) if onset <= number <= last]
         if len(numbers) < 2:
             raise BadInput(f"{clip.folder} holds no frame after the onset frame {onset}.")
+        apex = None  # found below, within the face's areas
         if apex_rule == "midpoint":
             apex = numbers[len(numbers) // 2]
-        else:
-            areas = area_centres(landmarks - box[:2], (box[2], box[2]))
+        elif clip.database == "own":
+            onset, apex = search_movement(clip, numbers)
+    onset_frame = read_frame(frames[onset])
+    landmarks = find_landmarks(clip, to_8bit(onset_frame)[0])
+    if landmarks is None:
+        raise BadInput(f"dlib finds no face on the onset frame {frames[onset]}.")
+    box = face_box(landmarks, clip.database)
+    if apex is None:
+        areas = area_centres(landmarks - box[:2], (box[2], box[2]))
 
-            def read_face(i):
-                return crop_face(read_frame(frames[numbers[i]]), box, SPOT_SIZE)
+        def read_face(i):
+            return crop_face(read_frame(frames[numbers[i]]), box, SPOT_SIZE)
 
-            apex = numbers[spot_apex(read_face, len(numbers), areas)]
-        source = f"{apex_rule}: {problem}"
+        apex = numbers[spot_apex(read_face, len(numbers), areas)]
     apex_frame = read_frame(frames[apex])
     if apex_frame.shape != onset_frame.shape:
         raise BadInput(f"{frames[apex]} and the onset frame differ in size.")
@@ -66,6 +73,30 @@ def prepare_clip(clip, method="tvl1", apex_rule="strain"):
     if not flow.any():
         raise BadInput(f"{frames[apex]} shows no motion against the onset frame.")
     return ClipImages(apex, source, faces[1], flow)
+
+
+def find_landmarks(clip, frame):
+    """The five landmarks of the clip's face, or None where there is none.
+
+    Frames of one's own may show several people: the largest counts, as in `recognize.py`.
+    """
+    if clip.database != "own":
+        return detect_landmarks(frame)
+    faces = detect_faces(frame)
+    return faces[0].landmarks if faces else None
+
+
+def search_movement(clip, numbers):
+    """Onset and apex of the largest movement among the frames `numbers`; an onset that is given
+    stays. Raises BadInput where no face moves.
+    """
+    found, _ = spot(open_clip(clip.folder), first=numbers[0], last=numbers[-1])
+    if found is None:
+        raise BadInput(f"dlib finds no face in {clip.folder}.")
+    onset = found.onset if clip.onset is None else clip.onset
+    if found.apex <= onset:
+        raise BadInput(f"{clip.folder}: no face moves after frame {onset}.")
+    return onset, found.apex
 
 
 def find_apex_problem(clip, onset, frames):

@@ -7,8 +7,9 @@
 
 A clip is a folder of frames, a video (frames counted from 0), or only a name where onset and apex
 are image files. Paths count from the table's folder unless they are absolute; a clip is named by
-its path, without the root and `..`. Labels are whole numbers from 0, or names. An empty onset is
-the clip's first frame, an empty apex is found. A column `offset` may bound the clip.
+its path, without the root and `..`. Labels are whole numbers from 0, or names. An empty apex is
+found, and with it an empty onset; beside an apex, an empty onset is the clip's first frame. A
+column `offset` may bound the clip.
 """
 
 import os
@@ -18,9 +19,11 @@ from pathlib import Path
 
 from clips import VIDEOS, list_video_frames
 from preparation.raw_databases import Clip
-from support.files import BadInput, read_table
+from support.files import BadInput, is_plain, read_table
 
 COLUMNS = ("clip", "subject", "label", "onset", "apex")
+FRAME_NUMBER = re.compile(r"(\d{1,9})(\.0*)?")  # in a column with an empty cell pandas writes 31.0
+LABEL_NUMBER = re.compile(r"-?\d{1,9}", re.ASCII)
 LONGEST_NAME = 200  # bytes: file systems take 255, and the files' names have more to them
 
 
@@ -29,10 +32,6 @@ class OwnClip(Clip):
     """A clip of the table; `folder` may be a video, `files` its onset and apex image."""
 
     files: tuple = ()
-
-    def describe_frames(self):
-        """The clip's place, the frames and files that the table gives, as text."""
-        return " ".join([super().describe_frames(), *(file.name for file in self.files)])
 
     def frames(self):
         """{frame number: what `clips.read_frame` takes}."""
@@ -52,14 +51,14 @@ def read_own_clips(path):
     if not rows or "" in names:
         raise BadInput(f"{path} has no rows, or rows without a label: give each clip its label.")
     labels = {name: i for i, name in enumerate(names)}
-    if all(re.fullmatch(r"-?\d+", name, re.ASCII) for name in names):
+    if all(LABEL_NUMBER.fullmatch(name) for name in names):
         labels = {name: int(name) for name in names}
         if sorted(labels.values()) != list(range(len(labels))):
             raise BadInput(
                 f"{path} has the labels {', '.join(names)}: count them from 0 without a gap, or "
                 "use names."
             )
-    clips, seen = [], set()
+    clips, seen, spelt = [], set(), {}
     for line, row in enumerate(rows, start=2):
         try:
             clip = read_row(path, line, row, labels)
@@ -69,6 +68,12 @@ def read_own_clips(path):
             raise BadInput(
                 f"{path}, line {line}: {clip.sample} is listed twice; keep one row, or rename a "
                 "clip."
+            )
+        first = spelt.setdefault(clip.subject.lower(), clip.subject)
+        if first != clip.subject:
+            raise BadInput(
+                f"{path}, line {line}: the subjects {first} and {clip.subject} differ only in "
+                "upper and lower case: write them alike, or rename one."
             )
         seen.add(clip.sample)
         clips.append(clip)
@@ -85,15 +90,20 @@ def read_row(path, line, row, labels):
         refuse("clip and subject must be given")
     if any(letter in row["subject"] for letter in "/\\"):
         refuse(f"the subject '{row['subject']}' must be a name without slashes")
+    if not is_plain(row["clip"] + row["subject"]):
+        refuse("clip and subject must be without control characters")
     place, numbers, files = path.parent / row["clip"], {}, []
+    said = [row["clip"]]  # the clip's and the files' paths, as the table has them
     for column in ("onset", "apex", "offset"):
         cell = row.get(column, "")
-        if cell and not cell.isdecimal():
+        number = FRAME_NUMBER.fullmatch(cell)
+        if cell and not number:
             file = path.parent / cell
             if column == "offset" or not file.is_file():
                 refuse(f"{column} '{cell}' is neither a frame number nor a file")
             files.append(file)
-        numbers[column] = int(cell) if cell.isdecimal() else None
+            said.append(cell)
+        numbers[column] = int(number[1]) if number else None
     if files and len(files) != 2:
         refuse("onset and apex must both be files, or both frame numbers")
     if files:
@@ -109,6 +119,7 @@ def read_row(path, line, row, labels):
         folder=place,
         emotion=row["label"].lower(),
         label=labels[row["label"].lower()],
+        place=" ".join(said),
         files=tuple(files),
         **numbers,
     )

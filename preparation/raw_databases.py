@@ -19,10 +19,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
-from clips import list_frames
+from clips import IMAGES, list_frames
 from composite_dataset import CLASSES
+from preparation.sheets import pick_sheet, read_number, read_sheet
 from support.files import BadInput
 
 # Our name of a subject, and its folder's.
@@ -33,22 +32,8 @@ SUBJECTS = {
     "casme3": ("spNO.{}", r"spno\.?(\d+)"),
 }
 CASME3_CLIP = r"spno\.?(\d+)_([a-z]+)_(\d+)"  # a folder per clip: subject, file name, onset
-# How users know the sheet, and what the letters and digits of its name contain.
-SHEETS = {
-    "casme2": ("CASME2-coding-*.xlsx or CASME2_label_Ver_2.xls", ("casme2coding", "casme2label")),
-    "samm": ("SAMM_Micro_FACS_Codes_v2.xlsx", ("microfacs",)),
-    "casme3": ("cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx", ("casme3partame",)),
-}
 # Folders that hold something else of the same name: slower cameras (SMIC), depth maps and videos.
 SKIPPED = {"smic": ("vis", "nir"), "casme3": ("depth", "video")}
-COLUMNS = {  # the letters of what sheets call them
-    "Subject": ("subject",),
-    "Filename": ("filename",),
-    "Onset": ("onset", "onsetframe"),
-    "Apex": ("apex", "apexframe"),
-    "Offset": ("offset", "offsetframe"),
-    "Emotion": ("emotion", "estimatedemotion"),
-}
 EMOTIONS = {  # MEGC 2019's three classes
     **dict.fromkeys(("happiness", "happy"), 1),
     "surprise": 2,
@@ -70,14 +55,15 @@ class Clip:
     onset: int | None = None  # None in SMIC, whose folders begin at the onset
     apex: int | None = None  # None where not annotated
     offset: int | None = None
+    place: str = ""  # of the frames: the path below the source, or as the table has it
 
     @property
     def sample(self):
         return f"{self.subject}_{self.name}"
 
     def describe_frames(self):
-        """The folder's name and the annotated frames, as text."""
-        return " ".join(map(str, (self.folder.name, self.onset, self.apex, self.offset)))
+        """The frames' place and the annotated ones, as text."""
+        return " ".join(map(str, (self.place, self.onset, self.apex, self.offset)))
 
     def frames(self):
         """{frame number: path} of the images in the clip's folder."""
@@ -99,16 +85,19 @@ def read_clips(database, source):
     folders, sheets = _search(database, source)
     if database == "smic":
         return *_read_smic(source, folders), None
-    sheet = _pick_sheet(database, source, sheets)
+    sheet = pick_sheet(database, source, sheets)
     clips, left_out, seen = [], [], set()
-    for row in _read_sheet(sheet).to_dict("records"):
+    for row in read_sheet(sheet).to_dict("records"):
         number, file = re.search(r"\d+", row["Subject"]), row["Filename"]
         subject = SUBJECTS[database][0].format(int(number[0])) if number else row["Subject"]
-        onset, apex, offset = (_frame_number(row[key]) for key in ("Onset", "Apex", "Offset"))
+        onset, apex, offset = (read_number(row[key]) for key in ("Onset", "Apex", "Offset"))
         name = f"{file}_{onset}" if database == "casme3" else file
         folder = _find_clip(folders, subject, file, name)
         label = EMOTIONS.get(row["Emotion"].lower())
-        clip = Clip(database, subject, name, folder, row["Emotion"], label, onset, apex, offset)
+        place = folder.relative_to(source).as_posix() if folder else ""
+        clip = Clip(
+            database, subject, name, folder, row["Emotion"], label, onset, apex, offset, place
+        )
         if clip.sample in seen:
             left_out.append((subject, name, f"{sheet.name} lists it twice; its first row is used"))
         elif folder is None:
@@ -130,7 +119,7 @@ def _search(database, source):
     """
     form, pattern = SUBJECTS[database]
     skipped = SKIPPED.get(database, ())
-    camera = next((part for part in source.resolve().parts if part.upper() in ("VIS", "NIR")), None)
+    camera = find_camera(source)
     if database == "smic" and camera:
         raise BadInput(
             f"{source} holds SMIC's {camera} recordings, of a slower camera: set --source to the "
@@ -139,6 +128,7 @@ def _search(database, source):
     folders, sheets = {}, []
     for parent, children, files in os.walk(source):
         sheets += [Path(parent, file) for file in files]
+        children[:] = [child for child in children if not is_shadow(child)]
         for child in list(children):
             clip = re.fullmatch(CASME3_CLIP, child, re.IGNORECASE) if database == "casme3" else None
             if match := clip or re.fullmatch(pattern, child, re.IGNORECASE):
@@ -158,21 +148,47 @@ def _search(database, source):
     return {subject: sorted(paths, key=raw_first) for subject, paths in folders.items()}, sheets
 
 
+def find_camera(source):
+    """VIS or NIR where the source folder holds SMIC's recordings by another camera, or None.
+
+    Of its path only what lies below the folder named SMIC counts, or else its own name: a user may
+    be called nir.
+    """
+    parts = source.resolve().parts
+    named = [i for i, part in enumerate(parts) if "smic" in part.lower()]
+    parts = parts[named[-1] + 1 :] if named else parts[-1:]
+    return next((part for part in parts if part.upper() in ("VIS", "NIR")), None)
+
+
 def _find_clip(folders, subject, file, name):
     """The folder with a clip's frames, or None; upper and lower case are the same.
 
-    file: what the sheet calls the clip; name: what the composite calls it.
+    file: what the sheet calls the clip; name: what the composite calls it. Of several the first
+    that holds images, so that an emptied raw folder does not hide the cropped one.
     """
+    found = []
     for path in folders.get(subject, ()):
         clip = re.fullmatch(CASME3_CLIP, path.name, re.IGNORECASE)
         if clip and f"{clip[2]}_{clip[3]}".lower() == name.lower():
-            return path
+            found.append(path)
         if clip or not path.is_dir():
             continue
         for child in sorted(path.iterdir()):
             if child.name.lower() == file.lower() and child.is_dir():
-                return child / "color" if (child / "color").is_dir() else child
-    return None
+                found.append(child / "color" if (child / "color").is_dir() else child)
+    return next(filter(holds_images, found), found[0] if found else None)
+
+
+def holds_images(folder):
+    """Whether a folder holds an image."""
+    return any(
+        child.suffix.lower() in IMAGES and not is_shadow(child.name) for child in folder.iterdir()
+    )
+
+
+def is_shadow(name):
+    """Whether a file or folder is hidden, or Apple's, whose archives repeat each file's name."""
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def _read_smic(source, folders):
@@ -180,7 +196,7 @@ def _read_smic(source, folders):
     clips, left_out = {}, []
     for subject, paths in sorted(folders.items()):
         for folder in [clip for path in paths for clip in sorted(path.glob("micro/*/*"))]:
-            if not folder.is_dir():
+            if is_shadow(folder.name) or not folder.is_dir():
                 continue
             match = re.fullmatch(r"s(\d+)_(ne|po|sur)_(\d+)", folder.name)
             emotion = folder.parent.name.lower()
@@ -190,8 +206,9 @@ def _read_smic(source, folders):
                 left_out.append((subject, folder.name, reason))
                 continue
             name = f"{subject}_{match[2]}_{int(match[3]):02d}"  # raw folders say s1, not s01
-            label = CLASSES.index(emotion)
-            clips.setdefault(name, Clip("smic", subject, name, folder, emotion, label))
+            label, place = CLASSES.index(emotion), folder.relative_to(source).as_posix()
+            if name not in clips or not holds_images(clips[name].folder):
+                clips[name] = Clip("smic", subject, name, folder, emotion, label, place=place)
     if not clips and not left_out:
         raise BadInput(
             f"{source} has no clips at HS/s1/micro/negative/s1_ne_01, as SMIC-HS is delivered: set "
@@ -199,79 +216,3 @@ def _read_smic(source, folders):
             "is not read."
         )
     return list(clips.values()), left_out
-
-
-def _pick_sheet(database, source, files):
-    """The newest annotation sheet, by name, among the files or else beside the source folder."""
-    known_as, contained = SHEETS[database]
-    for candidates in (files, source.resolve().parent.iterdir()):
-        sheets = [
-            path
-            for path in candidates
-            if path.suffix.lower() in (".xlsx", ".xls")
-            and not path.name.startswith("~")
-            and any(words in re.sub(r"[\W_]", "", path.stem.lower()) for words in contained)
-        ]
-        if sheets:
-            return max(sheets, key=lambda path: (path.suffix.lower() == ".xlsx", path.name))
-    raise BadInput(
-        f"neither {source} nor a folder in it above the subjects' holds an annotation sheet of "
-        f"{database} ({known_as}), nor is it beside {source}: put it there."
-    )
-
-
-def _read_sheet(path):
-    """The annotation sheet as a DataFrame of text with the columns of COLUMNS.
-
-    Rows without subject or clip are dropped.
-    """
-    try:
-        workbook = pd.read_excel(
-            path, sheet_name=None, header=None, dtype=str, keep_default_na=False, engine="calamine"
-        )
-    except Exception as error:  # whatever the readers of .xlsx and .xls make of a damaged file
-        raise BadInput(
-            f"{path} is not a readable Excel sheet ({error}): download it anew."
-        ) from None
-    aliases = {alias: column for column, names in COLUMNS.items() for alias in names}
-
-    def known_columns(row):
-        return [aliases.get(re.sub("[^a-z]", "", cell.lower())) for cell in row]
-
-    # Sheets begin with up to a dozen lines of text: the header is the row that holds most of the
-    # known names.
-    rows = [
-        (table, i, known_columns(table.iloc[i]))
-        for table in workbook.values()
-        for i in range(min(40, len(table)))
-    ]
-    table, header, columns = max(
-        rows, key=lambda row: len(set(row[2]) - {None}), default=(None, 0, [])
-    )
-    if len(set(columns) - {None}) < 2:
-        raise BadInput(
-            f"{path} holds no header row with {', '.join(COLUMNS)}: put the database's own sheet "
-            "there."
-        )
-    if missing := [column for column in COLUMNS if column not in columns]:
-        names = [cell.strip() for cell in table.iloc[header] if cell.strip()]
-        raise BadInput(
-            f"{path} lacks the column '{missing[0]}': its header row has {', '.join(names)}."
-        )
-    data = table.iloc[header + 1 :, [columns.index(column) for column in COLUMNS]].set_axis(
-        list(COLUMNS), axis=1
-    )
-    data = data.apply(lambda column: column.str.strip())
-    return data[(data["Subject"] != "") & (data["Filename"] != "")]
-
-
-def _frame_number(cell):
-    """A cell of the sheet -> int, or None.
-
-    CASME II writes '/' and SAMM -1 where a frame was not annotated.
-    """
-    try:
-        number = int(float(cell))
-    except (ValueError, OverflowError):
-        return None
-    return number if number >= 0 else None

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from composite_dataset import CLASSES
+from support.files import BadInput
 
 MEGC = Path(__file__).parents[1] / "datasets" / "megc2019.csv"
 CASME3_COUNTS = {
@@ -64,7 +65,23 @@ def select_clips(database, source, clips, left_out, classes, all_clips):
             left_out.append((clip.subject, clip.name, reason))
         else:
             chosen.append(replace(clip, label=label, emotion=name))
+    if classes is not None:
+        check_classes(source, clips, classes, {clip.emotion for clip in chosen})
     return chosen, left_out
+
+
+def check_classes(source, clips, classes, taken):
+    """Raises BadInput where a class that is asked for has no clip: a slip of the pen, mostly.
+
+    taken: the names of the classes that have some.
+    """
+    empty = sorted({name for _, name in classes.values()} - taken)
+    if empty:
+        emotions = sorted({clip.emotion.lower() for clip in clips})
+        raise BadInput(
+            f"--classes: no clip of {source} is of the class {', '.join(empty)}; its emotions are "
+            f"{', '.join(emotions)}."
+        )
 
 
 def select_megc(database, source, clips, left_out):
@@ -91,13 +108,14 @@ def select_megc(database, source, clips, left_out):
 def compare_counts(database, prepared, classes, megc_classes):
     """DataFrame: samples per class, and for MEGC 2019's classes the published ones below.
 
-    prepared: the class of each sample; classes: their names in the order of the labels.
+    prepared: the label of each sample; classes: {label: its name}, in their order. Counted by
+    label, since an index may give no names.
     """
-    counts = {"prepared": [prepared.count(name) for name in classes]}
+    counts = {"prepared": [prepared.count(label) for label in classes]}
     if megc_classes and database == "casme3":
         counts |= CASME3_COUNTS
     elif megc_classes:
         listed = list(read_megc_labels(database).values())
         counts["published (MEGC 2019)"] = [listed.count(label) for label in range(len(CLASSES))]
-    table = pd.DataFrame(counts, index=classes).T
+    table = pd.DataFrame(counts, index=list(classes.values())).T
     return table.assign(all=table.sum(axis=1))

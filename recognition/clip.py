@@ -32,7 +32,7 @@ COLUMNS = (
     *("faces", "face_left", "face_top", "face_side", "face_score", "landmark_spread"),
     *("motion", "noise_floor", "head_motion"),
     *(f"contribution_{area}" for area in AREAS),
-    *("model", "checksum", "warning"),
+    *("picture", "model", "checksum", "warning"),
 )
 # Measured on faces of the three databases and on the portrait, moved by known fields or not at all,
 # with noise of 0.5 to 3 grey levels, stored without loss, as JPEG and as MPEG-4

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 
 from clips import IMAGES, VIDEOS, Video, list_frames, open_video, read_frame
-from support.files import BadInput
+from support.files import BadInput, check_name
 
 PLAUSIBLE_FPS = (1, 2000)  # some files give their time base, 90000, as the frame rate
 
@@ -84,6 +84,7 @@ def open_clip(path, fps=None):
     fps: the frame rate, where the file does not say, or says a wrong one.
     """
     path = Path(path)
+    check_name(path)
     try:
         if path.is_dir():
             files = list_frames(path)
@@ -107,14 +108,17 @@ def open_clip(path, fps=None):
 def open_pair(onset, apex):
     """Two image files -> PairStream."""
     files = {0: Path(onset), 1: Path(apex)}
+    for path in files.values():
+        check_name(path)
     return PairStream(Path(f"{onset} {apex}"), None, 2, files)
 
 
 def find_clips(paths, log=print):
     """Paths as given -> list of paths of single clips, those within a folder of clips one by one.
 
-    A folder that holds numbered images and no video is a clip; any other stands for the videos and
-    folders in it. log: told what is left out. Raises BadInput where a path holds neither.
+    A folder that holds numbered images, no video and no clip below is a clip; any other stands for
+    the videos and folders in it. log: told what is left out. Raises BadInput where a path holds
+    neither.
     """
     clips = []
     for path in map(Path, paths):
@@ -137,21 +141,22 @@ def list_clips(path, log):
         if not path.is_dir():
             return [path]
         inner = [child for child in path.iterdir() if not child.name.startswith(".")]
-        videos = [child for child in inner if child.suffix.lower() in VIDEOS]
         images = [child for child in inner if child.suffix.lower() in IMAGES]
-        if videos and images:
-            log(f"the {len(images)} images in {path}, beside videos, are not a clip.")
-        elif list_frames(path):
-            return [path]
-        clips = []
+        clips, notes = [], []
         for child in sorted(inner, key=sort_naturally):
             if child.is_dir():
-                found = list_clips(child, log)
+                found = list_clips(child, notes.append)
                 if not found:
-                    log(f"{child} holds no clips.")
+                    notes.append(f"{child} holds no clips.")
                 clips += found
-            elif child in videos:
+            elif child.suffix.lower() in VIDEOS:
                 clips.append(child)
+        if images and not clips and list_frames(path):
+            return [path]
+        if images and clips:  # the pages of an earlier run, say
+            log(f"the {len(images)} images in {path}, beside clips, are not a clip.")
+        for note in notes:
+            log(note)
         return clips
     except (OSError, BadInput):
         return [path]

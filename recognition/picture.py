@@ -1,6 +1,7 @@
 """A recognized clip on one page: frames, motion, flow, areas and classes."""
 
 import textwrap
+import warnings
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ COLOURS = {"negative": "#4a6fa5", "positive": "#e08e36", "surprise": "#7a5aa6"}
 FOR, AGAINST = "#d1495b", "#30638e"  # contributions that raise and that lower the probability
 ARROWS = 14  # pixels between arrows
 PAGE = (13.33, 7.5)  # inches, as a slide
+PLAIN = dict(parse_math=False)  # a name with two dollar signs is no formula
 
 
 def draw_recognition(path, result):
@@ -26,7 +28,9 @@ def draw_recognition(path, result):
     """
     figure = make_page(result)
     make_folder(path.absolute().parent)
-    replace_file(path, lambda temporary: figure.savefig(temporary, dpi=150))
+    with warnings.catch_warnings():  # a name in a script that the font lacks is drawn as boxes
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        replace_file(path, lambda temporary: figure.savefig(temporary, dpi=150))
 
 
 def make_page(result):
@@ -68,13 +72,16 @@ def draw_title(figure, result):
     measured = [("motion", "motion"), ("noise_floor", "noise floor"), ("head_motion", "head")]
     said = [f"{name} {row[key]:.2f} px" for key, name in measured if row[key] is not None]
     figure.text(0.954, 0.908, ",  ".join(said), size=11, color=GREY, ha="right")
-    figure.text(0.045, 0.862, result.title or Path(row["input"]).name, size=11, color=GREY)
+    title = result.title or Path(row["input"]).name
+    figure.text(0.045, 0.862, title, size=11, color=GREY, **PLAIN)
     model = f"{row['model']} ({(row['checksum'] or '')[:8]})"
-    figure.text(0.954, 0.862, model, size=11, color=GREY, ha="right")
+    figure.text(0.954, 0.862, model, size=11, color=GREY, ha="right", **PLAIN)
     if row["warning"] and row["label"]:
-        figure.text(0.045, 0.022, textwrap.shorten(row["warning"], 190), size=10, color=AGAINST)
+        said = textwrap.shorten(row["warning"], 190)
+        figure.text(0.045, 0.022, said, size=10, color=AGAINST, **PLAIN)
     elif row["warning"]:  # the reason, where otherwise the flow and the areas would be
-        figure.text(0.53, 0.6, textwrap.fill(row["warning"], 44), size=17, color=INK, va="center")
+        said = textwrap.fill(row["warning"], 44)
+        figure.text(0.53, 0.6, said, size=17, color=INK, va="center", **PLAIN)
 
 
 def draw_faces(axes, result):

@@ -27,6 +27,7 @@ KEY_SHIFT = 10  # pixels of 224: when the head has moved so far, a new key frame
 # Where nobody is there: looks for a face in the first half second, so that a short clip with a dark
 # first frame or a cut is not lost; later one look each half second.
 LOOKS = 10
+THOROUGH = 5  # one look in so many tries all of the detector's settings, and so do the first two
 # Where the picture is another one, or nobody is there any more: cells that move by more pixels on
 # average (strong smiles of the sample have 1), or less correlation with the key frame (moved heads
 # have 0.8).
@@ -53,15 +54,20 @@ class FaceTracker:
     def __init__(self, key_frames):
         self.key_frames, self.age = key_frames, 0  # frames that a key frame is used for
         self.key = self.box = self.weights = None
-        self.settings = DETECTIONS  # the first look is thorough: a second where there is no face
+        self.known, self.looks = None, 0  # the setting that found the face; looks without one
         self.oval = mask_oval(SPOT_SIZE // CELL)
         self.points = (np.argwhere(self.oval)[:, ::-1] + 0.5) * CELL / SPOT_SIZE * 2 - 1
         self.base = np.zeros((len(self.points), 2), np.float32)
 
     def find_face(self, frame):
         """Takes a frame as the key frame; False where it shows no face."""
-        faces = detect_faces(to_8bit(frame)[0], self.settings)
-        self.settings, self.age = DETECTIONS[:1], 0
+        self.age, faces = 0, []
+        for setting in self.choose_settings():
+            faces = detect_faces(to_8bit(frame)[0], (setting,))
+            if faces:
+                self.known = setting
+                break
+        self.looks += 1
         if not faces:
             return False
         landmarks = faces[0].landmarks
@@ -72,6 +78,13 @@ class FaceTracker:
         away = [(self.points - eye) / distance / EYE_OPENING for eye in eyes]
         self.weights = np.all([np.hypot(*a.T) > 1 for a in away], axis=0)[:, None]
         return True
+
+    def choose_settings(self):
+        """Which of the detector's settings to try: all of them take a second without a face."""
+        if self.known:
+            return dict.fromkeys((self.known, DETECTIONS[0]))
+        thorough = self.looks < 2 or self.looks % THOROUGH == 0
+        return DETECTIONS if thorough else DETECTIONS[:1]
 
     def follow(self, frame):
         """A frame's place, or None where there is no face, or not the key frame's any more."""
@@ -102,10 +115,11 @@ def correlate(one, other):
     return float((one * other).sum() / max(np.sqrt((one**2).sum() * (other**2).sum()), 1e-6))
 
 
-def spot(stream, progress=lambda number: None):
+def spot(stream, progress=lambda number: None, first=0, last=None):
     """Searches a FrameStream -> (Spotted or None where there is no face, number of frames read).
 
-    A clip of a single frame with a face has it for onset and apex.
+    A clip of a single frame with a face has it for onset and apex. first, last: numbers of the
+    frames between which is searched.
     """
     fps = stream.fps or UNKNOWN_FPS
     step = max(1, round(fps * HALF_SECOND / STEPS))
@@ -115,10 +129,12 @@ def spot(stream, progress=lambda number: None):
 
     def wanted(number):
         nonlocal count
+        if number < first or (last is not None and number > last):
+            return False
         count += 1
         return (count - 1) % step == 0
 
-    for number, frame in stream.read(wanted):
+    for number, frame in stream.read(wanted, last):
         progress(number)
         if tracker.key is None:
             missing += 1

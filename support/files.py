@@ -31,6 +31,12 @@ def is_plain(text):
     return not re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", text)
 
 
+def check_name(path):
+    """Raises BadInput where a path cannot be written into a table or handed to a library."""
+    if not is_plain(str(path)):
+        raise BadInput(f"{path}: its name must be UTF-8 without control characters; rename it.")
+
+
 def read_image(path, flags=cv2.IMREAD_UNCHANGED):
     """An image file -> uint8 or uint16 [H, W] or [H, W, C], OpenCV's channel order; or BadInput.
 

@@ -174,6 +174,39 @@ def test_frames_of_two_clips_are_not_one(tmp_path):
     assert find_clips([tmp_path]) == [tmp_path]  # one clip of a batch that cannot be read
 
 
+def test_pages_of_an_earlier_run_hide_no_clip(tmp_path):
+    """They lie beside the folders of frames and end with a number, as the clips do."""
+    for name in ("001", "002"):
+        write_frames(tmp_path / name, draw_corner(2))
+        assert cv2.imwrite(str(tmp_path / f"{name}.png"), next(draw_corner()))
+    (tmp_path / "001" / "notes").mkdir()  # which makes the frames no folder of clips
+    notes = []
+    found = find_clips([tmp_path], notes.append)
+    assert [path.name for path in found] == ["001", "002"]
+    assert notes == [f"the 2 images in {tmp_path}, beside clips, are not a clip."]
+
+
+def test_copies_and_telephones_names(tmp_path):
+    for name in ("img (2).png", "img (10).PNG"):
+        (tmp_path / name).touch()
+    assert list(list_frames(tmp_path)) == [2, 10]
+    (tmp_path / "clips").mkdir()
+    for name in ("a.3gp", "b.MTS"):
+        (tmp_path / "clips" / name).touch()
+    assert [path.name for path in find_clips([tmp_path / "clips"])] == ["a.3gp", "b.MTS"]
+
+
+def test_names_that_are_not_utf8(tmp_path):
+    """OpenCV would end the process."""
+    write_frames(tmp_path / "a", draw_corner(2)).rename(tmp_path / "\udcff")
+    (tmp_path / "\udcff.mp4").touch()
+    for path in find_clips([tmp_path]):
+        with pytest.raises(BadInput, match="its name must be UTF-8"):
+            open_clip(path)
+    with pytest.raises(BadInput, match="its name must be UTF-8"):
+        open_pair(tmp_path / "a.png", tmp_path / "\udcff.png")
+
+
 def test_what_is_no_clip_hides_none(tmp_path):
     """Pictures that were written beside videos, a folder of notes, a name that cannot be read."""
     (tmp_path / "all" / "notes").mkdir(parents=True)

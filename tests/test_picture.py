@@ -1,6 +1,7 @@
 """What is written on the page about a clip."""
 
 import dataclasses
+import warnings
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ from matplotlib.text import Text
 
 from recognition.clip import COLUMNS, Recognition, recognize
 from recognition.frames import open_pair
-from recognition.picture import make_page
+from recognition.picture import draw_recognition, make_page
 
 pytest.importorskip("skimage", reason="scikit-image has the portrait")
 GIVEN = "onset and apex were given"
@@ -85,3 +86,14 @@ def test_titles_of_paths_with_spaces(ensemble, tmp_path):
     assert "\nan onset.png and an apex.png\n" in said
     clip = dataclasses.replace(hold(frames), path=Path("two words/my clip.mp4"))
     assert "\nmy clip.mp4\n" in read_texts(recognize(clip, ensemble))
+
+
+def test_names_are_no_formulas_and_need_no_glyph(tmp_path):
+    """Two dollar signs were read as mathematics; a name in another script was a warning."""
+    name = "a$b_{$ \U00012000.mp4"
+    row = dict.fromkeys(COLUMNS) | {"input": name, "model": "$x_{$", "status": "unreadable"}
+    result = Recognition(row, title=name)
+    result.warn(f"{name} is not a readable video.")
+    with warnings.catch_warnings(action="error"):
+        draw_recognition(tmp_path / "page.png", result)
+    assert (tmp_path / "page.png").stat().st_size > 10_000

@@ -22,8 +22,9 @@ from composite_dataset import (
     holds_data,
     load_composite,
 )
-from preparation.raw_databases import _frame_number, read_clips
+from preparation.raw_databases import read_clips
 from preparation.selection import read_megc_labels
+from preparation.sheets import read_number
 from support.files import BadInput
 
 
@@ -308,8 +309,8 @@ def test_rows_that_cannot_be_used(tmp_path):
 
 @settings(deadline=None)
 @given(st.integers(0, 10**6))
-def test_frame_numbers_are_read_however_the_sheet_stores_them(number):
-    assert [_frame_number(cell) for cell in (str(number), f"{number}.0", f" {number}")] == [
+def testread_numbers_are_read_however_the_sheet_stores_them(number):
+    assert [read_number(cell) for cell in (str(number), f"{number}.0", f" {number}")] == [
         number
     ] * 3
 
@@ -321,8 +322,8 @@ def test_frame_numbers_are_read_however_the_sheet_stores_them(number):
         st.integers(max_value=-1).map(str),
     )
 )
-def test_other_cells_are_no_frame_number(cell):
-    assert _frame_number(cell) is None
+def test_other_cells_are_noread_number(cell):
+    assert read_number(cell) is None
 
 
 def test_megc_2019_has_the_published_counts():

@@ -1,5 +1,7 @@
 """What a clip shows, and when there is no answer."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -18,11 +20,12 @@ from made_clips import (
 )
 
 from composite_dataset import load_composite
-from facial_areas import detect_landmarks
+from facial_areas import Face, detect_landmarks
 from preparation.synthetic_sample import make_bumps, warp
 from recognition import clip as recognition
-from recognition.clip import COLUMNS, recognize
+from recognition.clip import COLUMNS, Evidence, Recognition, recognize
 from recognition.frames import open_clip
+from recognition.motion import Motion
 from support.files import BadInput, read_image
 
 pytest.importorskip("skimage", reason="scikit-image has the portrait")
@@ -102,6 +105,43 @@ def test_a_moderate_motion_of_the_head_is_taken_out(ensemble):
     assert "head moves by" in moved.row["warning"] and moved.row["head_motion"] > 4
     difference = np.abs(moved.evidence.apex.astype(int) - still.evidence.apex)[40:-40, 40:-40]
     assert difference.mean() < 4
+
+
+def test_a_face_aside_and_guessed_landmarks_are_said():
+    """The nose a quarter of the eyes' distance aside; landmarks that differ between squares."""
+    ahead = np.array([[100.0, 100], [200, 100], [150, 150], [115, 210], [185, 210]])
+    aside = ahead + np.array([0, 0, 1, 0, 0])[:, None] * (25, 0)
+    said = []
+    for points, spread in ((ahead, 0.01), (aside, 0.01), (ahead, 0.07)):
+        result = Recognition(dict.fromkeys(COLUMNS))
+        recognition.describe_face(result, [Face(points, 1.0, 150.0, spread)])
+        said.append(result.row["warning"])
+    assert said[0] is None and "the nose lies 0.25 of the eyes' distance aside" in said[1]
+    assert "landmarks are uncertain, by 0.07 of the eyes' distance" in said[2]
+
+
+@pytest.mark.parametrize(
+    "turn, status, words",
+    [
+        (0.2, None, ""),
+        (0.3, None, "The head turns a little: 30% of the motion goes with it."),
+        (0.5, "head_moved", "The head turns: 50% of the motion goes with it."),
+    ],
+)
+def test_a_head_that_turns_is_said_and_then_refused(monkeypatch, turn, status, words):
+    face = np.zeros((8, 8, 3), np.uint8)
+    motion = Motion(2.0, 0.1, turn, None)
+    monkeypatch.setattr(recognition, "remove_head", lambda onset, frame, mask: (motion, frame, 1))
+    monkeypatch.setattr(recognition, "estimate_noise", lambda *_: 1.0)
+    row = dict.fromkeys(COLUMNS) | {"onset": 0, "apex": 1, "warning": ""}
+    result = Recognition(row, Evidence(face))
+    recognition.align(result, {0: face, 1: face}, None)
+    assert (row["status"], row["warning"]) == (status, words)
+
+
+def test_a_video_that_ends_too_early_is_said(ensemble):
+    stream = replace(hold(np.full((5, 90, 90, 3), 99, np.uint8)), count=100)
+    assert "Only 5 of 100 frames could be read." in recognize(stream, ensemble).row["warning"]
 
 
 def test_two_faces_are_said_and_the_larger_is_taken(ensemble):

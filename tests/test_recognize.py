@@ -4,6 +4,7 @@ import csv
 import json
 
 import cv2
+import numpy as np
 import pytest
 from made_clips import make_frames, move_expression, portrait, write_frames, write_video
 
@@ -92,10 +93,78 @@ def test_what_is_finished_is_kept_when_it_is_stopped(run, clips, tmp_path, monke
     assert (tmp_path / "all.csv").read_text().count("\n") == 2
 
 
+@pytest.fixture
+def no_look(monkeypatch):
+    """Clips are opened, but nothing is recognized."""
+
+    def answer(stream, *_, **__):
+        row = dict.fromkeys(COLUMNS) | {"input": str(stream), "status": "no_face", "model": "small"}
+        return Recognition(row, title=stream.title)
+
+    monkeypatch.setattr(recognize, "recognize", answer)
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Two frames that are not numbered, and the same in a folder of frames."""
+    for name in ("onset", "apex"):
+        assert cv2.imwrite(str(tmp_path / f"{name}.png"), np.zeros((8, 8, 3), np.uint8))
+    write_frames(tmp_path / "001", [np.zeros((8, 8, 3), np.uint8)] * 2)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--onset", "onset.png", "--apex", "apex.png", "--picture", "apex.png"], "apex.png is an"),
+        (["001", "--csv", "001/all.csv"], "001/all.csv would lie among the frames in"),
+        (["001", "--json", "001/new/all.json"], "would lie among the frames in"),
+        (["001", "--output", "001"], "would lie among the frames in"),
+        (["001", "--output", "\udcff"], "its name must be UTF-8"),
+    ],
+)
+def test_no_output_replaces_an_input(run, images, no_look, arguments, words):
+    before = {path: path.read_bytes() for path in images.rglob("*.*")}
+    status, _, errors = run(*arguments)
+    assert status == 2 and words in errors and errors.count("\n") == 1
+    assert {path: path.read_bytes() for path in images.rglob("*.*")} == before
+
+
+def test_the_page_of_two_images_is_named_after_both(run, images, no_look):
+    pixels = (images / "apex.png").read_bytes()
+    status, _, _ = run("--onset", "onset.png", "--apex", "apex.png", "--output", ".")
+    assert status == 0 and (images / "apex.png").read_bytes() == pixels
+    assert (images / "onset_and_apex.png").exists()
+
+
+def test_pages_are_told_apart_and_a_replaced_table_is_said(run, tmp_path, no_look):
+    for name in ("s1/001", "s2/001"):
+        write_frames(tmp_path / "clips" / name, [np.zeros((8, 8, 3), np.uint8)] * 2)
+    status, _, errors = run("clips", "--output", "out")
+    assert status == 0 and "is replaced" not in errors
+    with open(tmp_path / "out" / "recognition.csv", newline="") as file:
+        pages = {row["input"]: row["picture"] for row in csv.DictReader(file)}
+    assert pages == {"clips/s1/001": "out/001.png", "clips/s2/001": "out/001_2.png"}
+    _, _, errors = run("clips/s1/001", "--csv", "out/recognition.csv")
+    assert "Note: out/recognition.csv is there already and is replaced." in errors
+    assert (tmp_path / "out" / "recognition.csv").read_text().count("\n") == 2
+
+
+def test_a_name_that_is_not_utf8_ends_no_batch(run, tmp_path, no_look):
+    for name in ("a", "b"):
+        write_frames(tmp_path / "clips" / name, [np.zeros((8, 8, 3), np.uint8)] * 2)
+    (tmp_path / "clips" / "b").rename(tmp_path / "clips" / "\udcff")
+    status, output, errors = run("clips", "--csv", "all.csv")
+    assert status == 2 and "its name must be UTF-8" in errors and "clips/a: no face" in output
+    assert "clips/\\udcff,unreadable" in (tmp_path / "all.csv").read_text()
+
+
 @pytest.mark.parametrize(
     "arguments, sentence",
     [
         ([], "give an INPUT"),
+        (["--onset", "12", "--apex", "31"], "are frame numbers: they need an INPUT"),
+        (["a.mp4", "--onset", "3", "--apex", "9" * 5000], "must be frame numbers"),
         (["a.mp4", "--onset", "3"], "must be given together"),
         (["a.mp4", "--onset", "9", "--apex", "3"], "--apex 3 must come after --onset 9"),
         (["a.mp4", "--onset", "a.png", "--apex", "b.png"], "must be frame numbers"),

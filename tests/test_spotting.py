@@ -10,6 +10,7 @@ from made_clips import (
     APEX,
     BACK,
     ONSET,
+    SIDE,
     hold,
     make_frames,
     make_grid,
@@ -42,6 +43,13 @@ def test_a_clip_that_ends_at_its_apex_is_spotted():
     field = move_expression(portrait(), "positive", 2)
     found, _ = spot(hold(make_frames(field, count=APEX + 1)))
     assert abs(found.onset - ONSET) <= 3 and APEX - found.apex <= 2
+
+
+def test_only_the_frames_asked_for_are_searched():
+    frames = list(make_frames(move_expression(portrait(), "surprise", 2), 24))
+    weak = list(make_frames(move_expression(portrait(), "surprise", 1), 24))
+    found, count = spot(hold([*frames, *weak]), first=26, last=45)
+    assert count == 20 and abs(found.apex - 24 - APEX) <= 2 and found.onset >= 26
 
 
 def test_ten_frames_are_enough():
@@ -97,6 +105,25 @@ def test_a_key_frame_without_a_face_leaves_the_places_as_they_are(monkeypatch):
     tracker = FaceTracker(key_frames=5)
     np.testing.assert_allclose([tracker.follow(frame) for frame in frames], expected, atol=1e-5)
     assert len(looks) == 4
+
+
+def test_a_face_that_only_another_setting_finds_is_not_lost(monkeypatch):
+    """A tight crop, after a dark frame and again after a cut."""
+    tried = []
+
+    def find(frame, settings):
+        tried.append(settings[0])
+        found = frame.max() > 0 and settings[0] == spotting.DETECTIONS[3]
+        return detect_faces(frame) if found else []
+
+    monkeypatch.setattr(spotting, "detect_faces", find)
+    face, dark = next(make_frames(None)), np.zeros((SIDE, SIDE, 3), np.uint8)
+    tracker = FaceTracker(key_frames=100)
+    assert [tracker.find_face(frame) for frame in (dark, face, dark, face)] == [0, 1, 0, 1]
+    assert tried[-1] == spotting.DETECTIONS[3]  # first, since it found the face before
+    empty = FaceTracker(key_frames=100)
+    looks = [len(empty.choose_settings()) for _ in range(7) if not empty.find_face(dark)]
+    assert looks == [5, 1, 1, 1, 5, 1, 1]
 
 
 def test_without_a_face_there_is_nothing():
