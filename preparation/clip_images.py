@@ -40,31 +40,26 @@ def prepare_clip(clip, method="tvl1", apex_rule="strain"):
     onset = min(frames) if clip.onset is None else clip.onset
     if onset not in frames:
         raise BadInput(f"{clip.folder} holds no onset frame {onset}.")
-    apex, source = clip.apex, "annotated"
-    if problem := find_apex_problem(clip, onset, frames):
-        source = f"{apex_rule}: {problem}"
-        # some offsets are wrong
-        last = clip.offset if clip.offset and clip.offset > onset else max(frames)
-        numbers = [number for number in sorted(frames) if onset <= number <= last]
-        if len(numbers) < 2:
-            raise BadInput(f"{clip.folder} holds no frame after the onset frame {onset}.")
-        apex = None  # found below, within the face's areas
-        if apex_rule == "midpoint":
-            apex = numbers[len(numbers) // 2]
-        elif clip.database == "own":
-            onset, apex = search_movement(clip, numbers)
+    apex, searched = clip.apex, clip.database == "own" and apex_rule == "strain"
+    problem = find_apex_problem(clip, onset, frames)
+    if problem and searched:  # before the onset frame is read: it may be another one
+        onset, apex = search_movement(clip, list_numbers(clip, onset, frames))
     onset_frame = read_frame(frames[onset])
     landmarks = find_landmarks(clip, to_8bit(onset_frame)[0])
     if landmarks is None:
         raise BadInput(f"dlib finds no face on the onset frame {frames[onset]}.")
     box = face_box(landmarks, clip.database)
-    if apex is None:
-        areas = area_centres(landmarks - box[:2], (box[2], box[2]))
+    if problem and not searched:
+        numbers = list_numbers(clip, onset, frames)
+        if apex_rule == "midpoint":
+            apex = numbers[len(numbers) // 2]
+        else:
+            areas = area_centres(landmarks - box[:2], (box[2], box[2]))
 
-        def read_face(i):
-            return crop_face(read_frame(frames[numbers[i]]), box, SPOT_SIZE)
+            def read_face(i):
+                return crop_face(read_frame(frames[numbers[i]]), box, SPOT_SIZE)
 
-        apex = numbers[spot_apex(read_face, len(numbers), areas)]
+            apex = numbers[spot_apex(read_face, len(numbers), areas)]
     apex_frame = read_frame(frames[apex])
     if apex_frame.shape != onset_frame.shape:
         raise BadInput(f"{frames[apex]} and the onset frame differ in size.")
@@ -72,7 +67,18 @@ def prepare_clip(clip, method="tvl1", apex_rule="strain"):
     flow = flow_image(*faces, method)
     if not flow.any():
         raise BadInput(f"{frames[apex]} shows no motion against the onset frame.")
+    source = f"{apex_rule}: {problem}" if problem else "annotated"
     return ClipImages(apex, source, faces[1], flow)
+
+
+def list_numbers(clip, onset, frames):
+    """The numbers of the frames, from the onset on, among which an apex is looked for."""
+    # some offsets are wrong
+    last = clip.offset if clip.offset and clip.offset > onset else max(frames)
+    numbers = [number for number in sorted(frames) if onset <= number <= last]
+    if len(numbers) < 2:
+        raise BadInput(f"{clip.folder} holds no frame after the onset frame {onset}.")
+    return numbers
 
 
 def find_landmarks(clip, frame):

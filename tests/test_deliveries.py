@@ -22,6 +22,7 @@ import prepare_datasets
 from composite_dataset import FLOW_FOLDER, INDEX_NAME, load_composite
 from facial_areas import COLUMNS as AREA_COLUMNS
 from facial_areas import append_centres, read_centres
+from preparation.clip_images import prepare_clip
 from preparation.prepared import COLUMNS
 from preparation.raw_databases import Clip, find_camera, read_clips
 from preparation.selection import parse_classes
@@ -119,13 +120,13 @@ def test_a_user_called_nir_is_no_camera(path):
 
 def test_what_hides_a_clip_is_passed_over(tmp_path):
     """An emptied raw folder, and the shadows that Apple's archives have of every file."""
-    make_casme2(tmp_path / "casme2", tmp_path / "casme2" / "CASME2-coding-20140508.xlsx")
+    make_casme2(tmp_path / "casme2", tmp_path / "casme2" / "CASME2_label_Ver_2.xls")
     raw = tmp_path / "casme2" / "CASME2-RAW" / "sub01" / "EP02_01f"
     cropped = tmp_path / "casme2" / "Cropped" / "sub01" / "EP02_01f"
     shadow = tmp_path / "casme2" / "__MACOSX" / "CASME2-RAW" / "sub01" / "EP02_01f"
     write(cropped / "reg_img46.jpg", b"")
     write(shadow / "img46.jpg", b"")
-    write(tmp_path / "casme2" / "._CASME2-coding-20240508.xlsx", b"no sheet")
+    write(tmp_path / "casme2" / "._CASME2_label_Ver_2.xlsx", b"no sheet")
     for place in ("CASME2-RAW/sub01/EP02_01f", "Cropped/sub01/EP02_01f"):
         ((clip,), left_out, _) = read_clips("casme2", tmp_path / "casme2")
         assert not left_out and clip.folder == tmp_path / "casme2" / place
@@ -137,6 +138,17 @@ def test_what_hides_a_clip_is_passed_over(tmp_path):
     write(smic / "HS_cropped" / "s1" / "micro" / "negative" / "s1_ne_01" / "reg_image1.bmp", b"")
     ((clip,), left_out, _) = read_clips("smic", smic)
     assert not left_out and "HS_cropped" in clip.place
+
+
+def test_a_folder_whose_name_is_not_utf8_is_left_out(tmp_path, capsys):
+    """The list of what is left out could not be written."""
+    write(tmp_path / "HS" / "s1" / "micro" / "negative" / "\udcff" / "image1.bmp", b"")
+    with pytest.raises(SystemExit):
+        run("--database", "smic", "--source", tmp_path, "--output", tmp_path / "out", "--all-clips")
+    assert "no clip of smic could be prepared" in capsys.readouterr().err
+    assert "s01,\\udcff,its name contradicts" in (tmp_path / "out" / "left_out.csv").read_text()
+    with pytest.raises(BadInput, match="its name must be UTF-8"):
+        prepare_clip(Clip("smic", "s01", "s01_ne_01", tmp_path / "\udcff", "negative", 0))
 
 
 STRENGTHS = {1: 0, 3: 1, 5: 2, 7: 3, 9: 0, 11: 4}  # frame: strength; 11 lies beyond the offset, 9
@@ -257,11 +269,11 @@ def test_flow_images_without_faces_stay(tmp_path, capsys, monkeypatch):
     rows = [("smic", name[:3], name, "0", "", "", "") for name in names]
     table = pd.DataFrame(rows, columns=COLUMNS[:7])
     table.to_csv(tmp_path / INDEX_NAME, index=False)
-    for name, space in zip(names, ("", " ", " ")):
+    for name, space in zip(names, (" ", "", " ")):
         flow = np.full((28, 28, 3), 99, np.uint8)
         write(tmp_path / FLOW_FOLDER / f"{name[:3]}_{name}{space}.png", flow)
     before = {path: path.read_bytes() for path in tmp_path.glob("*/*.png")}
-    clips = [Clip("smic", "s01", name, tmp_path / name, "negative", 0) for name in names[:2]]
+    clips = [Clip("smic", name[:3], name, tmp_path / name, "negative", 0) for name in names[1:]]
     monkeypatch.setattr(prepare_datasets, "read_clips", lambda *_: (clips, [], None))
     failed = [(clip, BadInput("it cannot be read")) for clip in clips]
     monkeypatch.setattr(prepare_datasets, "prepare_clips", lambda *_: failed)
