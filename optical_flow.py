@@ -13,6 +13,7 @@ from composite_dataset import FLOW_SIZE
 from support.files import BadInput
 
 METHODS = ("tvl1", "dis", "farneback")
+DIS_SIZE = 16  # pixels: OpenCV's DIS crashes on smaller frames
 EDGE = 2  # pixels; docs/optical_flow.md says what it changes
 
 
@@ -46,6 +47,16 @@ def _grey(frame):
     return cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY if channels == 3 else cv2.COLOR_BGRA2GRAY)
 
 
+def _grey_pair(onset, apex):
+    """Two frames -> their brightness, uint8 [H, W] each; raises BadInput."""
+    onset, apex = (_grey(frame) for frame in to_8bit(onset, apex))
+    if onset.shape != apex.shape:
+        raise BadInput(
+            f"onset and apex frame differ in size, {onset.shape} and {apex.shape}: crop both alike."
+        )
+    return onset, apex
+
+
 def optical_flow(onset, apex, method="tvl1"):
     """How far each pixel of the onset frame has moved in the apex frame.
 
@@ -57,12 +68,10 @@ def optical_flow(onset, apex, method="tvl1"):
     """
     if method not in METHODS:
         raise BadInput(f"the flow method '{method}' is none of {', '.join(METHODS)}.")
-    onset, apex = (_grey(frame) for frame in to_8bit(onset, apex))
-    if onset.shape != apex.shape:
-        raise BadInput(
-            f"onset and apex frame differ in size, {onset.shape} and {apex.shape}: crop both alike."
-        )
+    onset, apex = _grey_pair(onset, apex)
     if method == "dis":
+        if min(onset.shape) < DIS_SIZE:
+            raise BadInput(f"'dis' needs frames of at least {DIS_SIZE}x{DIS_SIZE} pixels.")
         return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(onset, apex, None)
     if method == "farneback":
         return cv2.calcOpticalFlowFarneback(
@@ -115,6 +124,7 @@ def flow_image(onset, apex, method="tvl1"):
     is 0 everywhere. With "farneback", as in the code released for CASME III: the frames are shrunk
     to 28x28 before the flow is computed, and the flow's magnitude takes the strain's place.
     """
+    _grey_pair(onset, apex)  # refused here, since "farneback" shrinks them to one size
     if np.array_equal(onset, apex):  # Farneback invents motion at the border even here
         return np.zeros((FLOW_SIZE, FLOW_SIZE, 3), np.uint8)
     size = (FLOW_SIZE, FLOW_SIZE)

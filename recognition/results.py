@@ -36,6 +36,8 @@ class Writer:
         """Makes the folders, and says which files of an earlier run will be replaced."""
         for path in {*self.files, *(page for pages in self.pages for page in pages)}:
             make_folder(path.absolute().parent)
+        if self.streamed:  # `finish` closes it, also where a page cannot be written
+            print("[", flush=True)
         for path in self.files:
             if path.is_file():
                 print(f"Note: {path} is there already and is replaced.", file=sys.stderr)
@@ -56,13 +58,13 @@ class Writer:
 
             draw_recognition(path, result)
         if self.streamed:
-            print("[" if len(self.rows) == 1 else ",", json.dumps(row, indent=1), flush=True)
+            print("," * (len(self.rows) > 1), json.dumps(row, indent=1), flush=True)
         else:
             print(describe(row), flush=True)
 
     def finish(self):
         if self.streamed:
-            print("]" if self.rows else "[]", flush=True)
+            print("]", flush=True)
 
     def write_table(self, path):
         with open(path, "w", newline="", encoding="utf-8") as file:

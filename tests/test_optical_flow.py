@@ -172,8 +172,17 @@ def test_to_8bit_scales_all_frames_alike_and_uses_the_range(frames):
     ],
 )
 def test_frames_that_are_none_are_refused(onset, apex, says):
-    with pytest.raises(BadInput, match=says):
-        optical_flow(onset, apex)
+    for method in METHODS:
+        for compute in (optical_flow, flow_image):
+            with pytest.raises(BadInput, match=says):
+                compute(onset, apex, method)
+
+
+def test_frames_too_small_for_dis_are_refused():
+    frames = np.random.default_rng(0).integers(0, 255, (2, 16, 16), dtype=np.uint8)
+    assert optical_flow(*frames, "dis").shape == (16, 16, 2)
+    with pytest.raises(BadInput, match="'dis' needs frames of at least"):
+        optical_flow(*frames[:, 1:], "dis")
 
 
 def test_unknown_method_is_refused():

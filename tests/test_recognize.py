@@ -91,6 +91,9 @@ def test_what_is_finished_is_kept_when_it_is_stopped(run, clips, tmp_path, monke
     assert status == 130 and "Stopped" in errors and "same command" not in errors
     assert [row["input"] for row in json.loads(output)] == ["a"]
     assert (tmp_path / "all.csv").read_text().count("\n") == 2
+    (tmp_path / "page.png").mkdir()  # a page that cannot be written
+    status, output, _ = run(clips / "a", "--picture", "page.png", "--json", "-")
+    assert status == 2 and json.loads(output) == []
 
 
 @pytest.fixture
