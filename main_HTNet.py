@@ -36,7 +36,7 @@ from htnet import HTNet
 from inputs import list_layout, parse_areas
 from run import adopt_settings, prepare
 from ststnet import STSTNet
-from support.devices import describe_machine, explain_failure, set_precision
+from support.devices import describe_machine, explain_failure, set_precision, warn_of_emulation
 from support.exits import explain_errors
 from support.files import BadInput
 from support.ranks import count_ranks, go_first, is_first, join_ranks, rank, say, wait_for_all
@@ -139,6 +139,7 @@ def train(settings):
     """Trains a network for each held-out subject, a rank its share of them, then reports on all."""
     run = go_first(partial(prepare, settings, build_model))
     say(f"Training on {describe_machine(run.device)}.")
+    warn_of_emulation(settings.PRECISION, run.device)
     finished = {fold.name for fold in run.held_out if run.folder.is_finished(fold)}
     for fold in run.held_out:
         if fold.name in finished:

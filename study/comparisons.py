@@ -78,8 +78,11 @@ PAIRS = {
         *((f"{size}-areas-{name}", size) for size in SIZES for name in trainings.AREAS),
     ],
     "depth and heads": [
-        *((f"{size}-repeats{repeats}", size) for size in SIZES for repeats in trainings.REPEATS),
-        *((f"{size}-heads{heads}", size) for size in SIZES for heads in trainings.HEADS),
+        (f"HTNet-dim64-float32-{kind}", "HTNet-dim64-float32")
+        for kind in (
+            *(f"repeats{repeats}" for repeats in trainings.REPEATS),
+            *(f"heads{heads}" for heads in trainings.HEADS),
+        )
     ],
     "honest": [
         ("HTNet-honest", "SVM-nested"),

@@ -30,8 +30,6 @@ HTNETS = {
     "-normalized": "order 210, centred and scaled",
     "-control": "order 210, permuted labels",
     **{f"-areas-{name}": f"order 210, {meaning}" for name, (meaning, _) in trainings.AREAS.items()},
-    **{f"-repeats{name}": f"order 210, repeats {name}" for name in trainings.REPEATS},
-    **{f"-heads{heads}": f"order 210, heads {heads}" for heads in trainings.HEADS},
 }
 EXPERIMENTS = {  # a run's name without its seed: what it is
     "STSTNet": "STSTNet, order 012",
@@ -46,6 +44,16 @@ EXPERIMENTS = {  # a run's name without its seed: what it is
     "HTNet-two-dim516": "HTNet, dim 516, order 210, two hierarchies",
     "HTNet-dim64-two-dim129": "HTNet, dim 129, order 210, two hierarchies",
     "HTNet-dim64-float32": "HTNet, dim 64, order 210, in float32",
+    **{
+        f"HTNet-dim64-float32-repeats{repeats}": (
+            f"HTNet, dim 64, order 210, in float32, repeats {repeats}"
+        )
+        for repeats in trainings.REPEATS
+    },
+    **{
+        f"HTNet-dim64-float32-heads{heads}": f"HTNet, dim 64, order 210, in float32, heads {heads}"
+        for heads in trainings.HEADS
+    },
     **{f"HTNet-dim{dim}": f"HTNet, dim {dim}, order 210" for dim in trainings.NARROW_DIMS},
     "HTNet-dim56-epochs100": "HTNet, dim 56, order 210",
     "HTNet-dim56-epochs800": "HTNet, dim 56, order 210, 800 epochs, bf16",

@@ -22,6 +22,19 @@ def set_precision(precision):
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
 
 
+def warn_of_emulation(precision, device):
+    """Says on the first rank that bf16 is slow here: without AVX-512 PyTorch emulates it."""
+    if (
+        precision == "bf16"
+        and device.type == "cpu"
+        and torch.backends.cpu.get_cpu_capability() in ("AVX2", "NO AVX")
+    ):
+        ranks.say(
+            "Note: this CPU has no AVX-512 and emulates bf16, more than ten times slower than "
+            "float32: --precision float32 is the quick one here."
+        )
+
+
 def pick_device(name):
     """DEVICE ("auto", "cpu", "cuda", "cuda:1") -> torch.device that works here; raises BadInput."""
     if name == "auto":

@@ -266,6 +266,20 @@ def test_more_processes_than_gpus_are_told_so(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    "capability, precision, noted",
+    [("AVX2", "bf16", True), ("AVX512", "bf16", False), ("AVX2", "tf32", False)],
+)
+def test_bf16_is_said_to_be_slow_where_it_is_emulated(
+    monkeypatch, tiny, command, capability, precision, noted
+):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    status, output, error = command(
+        "--train", "True", "--device", "cpu", "--precision", precision, *SMALL
+    )
+    assert status == 0 and ("has no AVX-512 and emulates bf16" in output) == noted, error
+
+
+@pytest.mark.parametrize(
     "error, words",
     [
         (
