@@ -1,8 +1,8 @@
 """Every training of the study, the most important first.
 
     python -m study.trainings            at the paper's settings: needs a CUDA GPU
-    python -m study.trainings --wide     the paper's width in bf16: two CPU cores, days
-    python -m study.trainings --narrow   narrow HTNets: two CPU cores, some seventeen hours
+    python -m study.trainings --wide     the paper's width in bf16: two CPU cores with AVX-512, days
+    python -m study.trainings --narrow   narrow HTNets: the same, some seventeen hours
     python -m study.trainings --honest   the honest recipe: two CPU cores, some two hours
     python -m study.trainings --open     leaves out what docs/results/ holds already
     python -m study.trainings --print    only prints the commands
