@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from recognition.clip import CLASSES, COLUMNS, Recognition, recognize
 from recognition.ensemble import DEFAULT, load_ensemble
-from recognition.frames import find_clips, open_clip, open_pair
+from recognition.frames import POSSIBLE_FPS, find_clips, open_clip, open_pair
 from recognition.results import Writer
 from support.devices import explain_failure, pick_device
 from support.exits import explain_errors, make_one_line
@@ -69,8 +69,11 @@ def parse_arguments(argv):
     add("--device", default="auto", help="cpu, cuda or auto")
     add("--explain", action="store_true", help="also which parts of the areas, on the picture")
     args = parser.parse_args(argv)
-    if args.fps is not None and not 1 <= args.fps <= 100_000:
-        raise BadInput(f"--fps is {args.fps:g}: it must be frames per second, from 1 up.")
+    low, high = POSSIBLE_FPS
+    if args.fps is not None and not low <= args.fps <= high:
+        raise BadInput(
+            f"--fps is {args.fps:g}: it must be frames per second, from {low} to {high}."
+        )
     if args.picture and args.picture.suffix.lower() not in PICTURES:
         raise BadInput(f"--picture {args.picture} must end with {', '.join(PICTURES)}.")
     for path in filter(None, (args.output, args.csv, args.json, args.picture)):

@@ -96,7 +96,7 @@ def search_movement(clip, numbers):
     """Onset and apex of the largest movement among the frames `numbers`; an onset that is given
     stays. Raises BadInput where no face moves.
     """
-    found, _ = spot(open_clip(clip.folder), first=numbers[0], last=numbers[-1])
+    found, _ = spot(open_clip(clip.folder, clip.fps), first=numbers[0], last=numbers[-1])
     if found is None:
         raise BadInput(f"dlib finds no face in {clip.folder}.")
     onset = found.onset if clip.onset is None else clip.onset

@@ -9,7 +9,7 @@ A clip is a folder of frames, a video (frames counted from 0), or only a name wh
 are image files. Paths count from the table's folder unless they are absolute; a clip is named by
 its path, without the root and `..`. Labels are whole numbers from 0, or names. An empty apex is
 found, and with it an empty onset; beside an apex, an empty onset is the clip's first frame. A
-column `offset` may bound the clip.
+column `offset` may bound the clip, a column `fps` give its frame rate.
 """
 
 import os
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from clips import VIDEOS, list_video_frames
 from preparation.raw_databases import Clip
+from recognition.frames import POSSIBLE_FPS
 from support.files import BadInput, is_plain, read_table
 
 COLUMNS = ("clip", "subject", "label", "onset", "apex")
@@ -32,6 +33,7 @@ class OwnClip(Clip):
     """A clip of the table; `folder` may be a video, `files` its onset and apex image."""
 
     files: tuple = ()
+    fps: float | None = None  # frames per second, where the table says so
 
     def frames(self):
         """{frame number: what `clips.read_frame` takes}."""
@@ -112,6 +114,9 @@ def read_row(path, line, row, labels):
         refuse(f"{place} does not exist: give a folder of frames or a video")
     elif not place.is_dir() and place.suffix.lower() not in VIDEOS:
         refuse(f"{place} is neither a folder of frames nor a video ({', '.join(VIDEOS)})")
+    fps = read_fps(row.get("fps", ""), refuse)
+    if fps:
+        said.append(f"{fps:g} fps")
     clip = OwnClip(
         database="own",
         subject=row["subject"],
@@ -121,11 +126,24 @@ def read_row(path, line, row, labels):
         label=labels[row["label"].lower()],
         place=" ".join(said),
         files=tuple(files),
+        fps=fps,
         **numbers,
     )
     if len(os.fsencode(clip.sample)) > LONGEST_NAME:
         refuse(f"{clip.sample} is too long a name for files; give the clip a shorter path")
     return clip
+
+
+def read_fps(cell, refuse):
+    """The cell of the column `fps` -> frames per second, or None where it is empty."""
+    try:
+        fps = float(cell) if cell else None
+    except ValueError:
+        fps = 0
+    low, high = POSSIBLE_FPS
+    if fps is not None and not low <= fps <= high:
+        refuse(f"fps '{cell}' must be frames per second, from {low} to {high}")
+    return fps
 
 
 def name_clip(cell, place):

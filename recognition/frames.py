@@ -10,6 +10,7 @@ from clips import IMAGES, VIDEOS, Video, list_frames, open_video, read_frame
 from support.files import BadInput, check_name
 
 PLAUSIBLE_FPS = (1, 2000)  # some files give their time base, 90000, as the frame rate
+POSSIBLE_FPS = (1, 100_000)  # of a rate that a person gives
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from test_deliveries import run
 import main_HTNet
 from composite_dataset import INDEX_NAME, holds_data, load_composite
 from facial_areas import COLUMNS as AREA_COLUMNS
+from preparation import clip_images
 from preparation.own_clips import read_own_clips
 from support.files import BadInput
 
@@ -78,6 +79,8 @@ def test_data_of_ones_own_from_an_empty_folder(tmp_path, capsys, monkeypatch):
         ({"onset": "9" * 5000}, ["line 2", "File name too long"]),
         ({"onset": "31.5"}, ["line 2", "onset '31.5' is neither a frame number nor a file"]),
         ({"subject": "a\nb"}, ["line 2", "without control characters"]),
+        ({"fps": "fast"}, ["line 2", "fps 'fast' must be frames per second, from 1 to 100000"]),
+        ({"fps": "nan"}, ["line 2", "fps 'nan' must be frames per second"]),
     ],
 )
 def test_a_wrong_table_of_clips_is_one_sentence(tmp_path, capsys, change, words):
@@ -117,6 +120,27 @@ def test_other_folders_are_other_frames(tmp_path):
         ((clip,), _, _) = read_own_clips(write_own(tmp_path, row))
         said.append(clip.describe_frames())
     assert said[0] != said[1] and "new/onset.png new/apex.png" in said[1]
+
+
+def test_the_frame_rate_of_a_folder_of_frames_is_the_tables(tmp_path, monkeypatch):
+    """The search goes by it, and another rate makes the images anew."""
+    for number in (1, 2):
+        write(tmp_path / "a" / f"{number}.png", camera_frame())
+    searched, said = [], []
+
+    def spot(stream, **where):
+        searched.append(stream.fps)
+        return None, None
+
+    monkeypatch.setattr(clip_images, "spot", spot)
+    for rate in (200.0, None):
+        path = write_own(tmp_path, ("a", "anna", "x", None, None))
+        pd.read_csv(path).assign(fps=rate).to_csv(path, index=False)
+        ((clip,), _, _) = read_own_clips(path)
+        said.append(clip.describe_frames())
+        with pytest.raises(BadInput, match="no face"):
+            clip_images.prepare_clip(clip)
+    assert searched == [200, None] and said[0] != said[1]
 
 
 def test_subjects_that_differ_only_by_case_are_refused(tmp_path):
