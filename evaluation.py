@@ -107,6 +107,12 @@ def choose_predictions(logits, labels, subjects, choice):
     return np.asarray(logits)[epochs, np.arange(len(labels))].argmax(-1), epochs
 
 
+def draw_subjects(count, draws, seed=0):
+    """How often each subject is drawn, with replacement: int [draws, count]."""
+    share = np.full(count, 1 / count)
+    return np.random.default_rng(seed).multinomial(count, share, size=draws)
+
+
 def bootstrap_scores(labels, predictions, subjects, num_classes=3, draws=2000, seed=0):
     """95 % intervals over subjects drawn with replacement.
 
@@ -116,8 +122,7 @@ def bootstrap_scores(labels, predictions, subjects, num_classes=3, draws=2000, s
     counts = count_confusions(
         np.asarray(labels), np.asarray(predictions), person, len(names), num_classes
     )
-    random = np.random.default_rng(seed)
-    drawn = random.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
+    drawn = draw_subjects(len(names), draws, seed)
     scores = score_confusions(np.tensordot(drawn, counts, axes=1))  # of [draws, C, C]
     return np.stack([np.percentile(score, (2.5, 97.5)) for score in scores])
 

@@ -212,7 +212,9 @@ def print_growth():
 
 
 def print_one_epoch(dim, samples, threads):
-    """Prints the time of a fold's second epoch and this process's peak memory in GB."""
+    """Prints the shorter time of a fold's second and third epoch, and this process's peak memory in
+    GB.
+    """
     torch.set_num_threads(threads)
     model, times = HTNet(**PAPER | dict(dim=dim)), []
     inputs, labels = make_data(samples + 7)
@@ -229,7 +231,7 @@ def print_one_epoch(dim, samples, threads):
     )
     print(
         min(times[1] - times[0], times[2] - times[1]),
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
     )
 
 

@@ -12,6 +12,7 @@ from evaluation import (
     CHOICES,
     choose_epochs,
     count_confusions,
+    draw_subjects,
     find_latest_best,
     score_confusions,
     unweighted_scores,
@@ -149,8 +150,11 @@ def compare_others(one, other, draws=400):
 
     one, other: lists of runs.
     """
-    random, size = np.random.default_rng(0), len(np.unique(one[0]["subjects"]))
-    drawn = random.multinomial(size, np.full(size, 1 / size), size=draws)
+    for run, others in zip(one, other, strict=True):
+        if any(not np.array_equal(run[key], others[key]) for key in ("subjects", "labels")):
+            raise SystemExit("Runs of different samples cannot be compared.")
+    size = len(np.unique(one[0]["subjects"]))
+    drawn = draw_subjects(size, draws)
 
     def score(runs):
         counts = [count_epochs(run) for run in runs]

@@ -20,7 +20,14 @@ from study.experiments import (
     read_predictions,
     split_seed,
 )
-from study.paired import compare, correct_holm, estimate_interval, resample, score_seeds
+from study.paired import (
+    compare,
+    correct_holm,
+    estimate_interval,
+    exchange,
+    resample,
+    score_seeds,
+)
 
 # family of comparisons: the pairs; those of full-size HTNets are corrected for their own number
 PAIRS = {
@@ -101,6 +108,8 @@ PAIRS = {
         ("HTNet-dim64-float32", "HTNet-dim64"),
     ],
 }
+# Only where every seed is compared: the table of same seeds has them one by one.
+POOLED = {"dims": [("HTNet-epochs200", "HTNet-dim64")]}
 
 
 def count_by_subject(name, choice):
@@ -108,10 +117,12 @@ def count_by_subject(name, choice):
 
     Without runs: an empty dict and None.
     """
-    tables, counts, samples = read_predictions(name, choice), {}, None
-    for seed, table in tables.items():
+    counts, samples = {}, None
+    for seed, table in read_predictions(name, choice).items():
         counts[seed] = count_table(table)
-        samples = table[["subject", "label"]]
+        others, samples = samples, table[["subject", "label"]]
+        if others is not None and not samples.equals(others):
+            raise SystemExit(f"The seeds of {name} are not of the same samples.")
     return counts, samples
 
 
@@ -122,8 +133,9 @@ def count_table(table):
     return count_confusions(*pair, person, len(people), 3)
 
 
-def pair_seeds(one, other, choice):
-    """Two methods' counts [seeds, subjects, 3, 3], same seeds in the same places, and these seeds.
+def pair_seeds(one, other, choice, every_seed=False):
+    """Two methods' counts [pairs, subjects, 3, 3], same seeds in the same places, and these seeds
+    as text; or each seed of the one beside every seed of the other.
 
     A machine has no seed and stands beside each seed of the other; two runs that are named with
     their seeds are a pair. None where there is no pair.
@@ -137,18 +149,29 @@ def pair_seeds(one, other, choice):
         (seed, others_seed)
         for seed in a
         for others_seed in b
-        if seed == others_seed
+        if every_seed
+        or seed == others_seed
         or None in (seed, others_seed)
         or (split_seed(one)[1] and split_seed(other)[1])
     ]
     if not pairs:
         return None
-    seeds = sorted({seed or others_seed for seed, others_seed in pairs} - {None})
+    if every_seed:
+        seeds = f"{list_seeds(a)} / {list_seeds(b)}"
+    elif split_seed(one)[1]:
+        seeds = "–"
+    else:
+        seeds = list_seeds(seed or others_seed for seed, others_seed in pairs)
     return (
         np.stack([a[seed] for seed, _ in pairs]),
         np.stack([b[others_seed] for _, others_seed in pairs]),
-        "–" if split_seed(one)[1] else ", ".join(map(str, seeds)) or "–",
+        seeds,
     )
+
+
+def list_seeds(seeds):
+    """Seeds, or None of a machine, as text: "1, 2, 3"."""
+    return ", ".join(map(str, sorted(set(seeds) - {None}))) or "–"
 
 
 def tabulate_methods():
@@ -170,23 +193,40 @@ def tabulate_methods():
     )
 
 
-def tabulate_pairs(pairs):
-    """Paired comparisons of same seeds. At the last epoch: difference, interval, p, p after Holm's
-    correction for the rows, and what could have been seen; of `average` and `best` untested.
+def have_other_seeds(one, other):
+    """Whether two experiments were trained with different seeds, so that some have no pair."""
+    a, b = (set(count_by_subject(name, "last")[0]) for name in (one, other))
+    named = split_seed(one)[1] or split_seed(other)[1]
+    return a != b and not named and a and b and None not in a | b
 
-    Rows of full-size HTNets are a family of their own, so that they don't change what narrow ones
-    have shown.
+
+def tabulate_every_seed():
+    """What changes where each seed stands beside every seed of the other, by family."""
+    parts = []
+    for family, pairs in PAIRS.items():
+        if rows := [pair for pair in (*pairs, *POOLED.get(family, ())) if have_other_seeds(*pair)]:
+            parts.append(f"*{family.capitalize()}*\n\n{tabulate_pairs(rows, every_seed=True)}")
+    return "\n\n".join(parts)
+
+
+def tabulate_pairs(pairs, every_seed=False):
+    """Paired comparisons, of same seeds unless `every_seed`. At the last epoch: difference,
+    interval, p, p after Holm's correction for the rows, and what could have been seen; of `average`
+    and `best` untested.
+
+    Rows that begin with a full-size HTNet are a family of their own, so that they don't change what
+    narrow ones have shown.
     """
     rows, full_size = [], []
     for one, other in pairs:
-        compared = {choice: pair_seeds(one, other, choice) for choice in CHOICES}
+        compared = {choice: pair_seeds(one, other, choice, every_seed) for choice in CHOICES}
         if compared["last"] is None:
             continue
         seeds = compared["last"][2]
         row = {"": f"{name_row(one)} − {name_row(other)}", "seeds": seeds}
         results = {choice: compare(a, b) for choice, (a, b, _) in compared.items()}
         row |= show_difference(results["last"], "`last`", "95 %")
-        row |= {"p": results["last"]["p"], "p, Holm": None}
+        row |= {"p": exchange(*compared["last"][:2]), "p, Holm": None}
         row |= {"could be seen": f"{results['last']['seen']:.3f}"}
         row |= show_difference(results["average"], "`average`", "95 %, `average`")
         rows.append(row | {"`best`": f"{results['best']['difference']:+.4f}"})
@@ -195,6 +235,8 @@ def tabulate_pairs(pairs):
         return "No pair of these has been run."
     table = pd.DataFrame(rows)
     table["p, Holm"] = table.groupby(full_size)["p"].transform(correct_holm)
+    for column in ("p", "p, Holm"):
+        table[column] = [f"{p:.4f}" if p >= 0.0001 else "< 0.0001" for p in table[column]]
     return format_markdown(table)
 
 

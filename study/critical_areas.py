@@ -5,8 +5,9 @@ contributions are faithful to the network.
 
 Writes docs/results/critical-areas/: contributions.csv, with each held-out sample's Shapley values
 of the true class, against the training samples' mean input and, as <area>_samples, the mean against
-BASELINES of the training samples themselves; and curves.csv, with deletion and insertion curves of
-the predicted class.
+BASELINES of the training samples themselves ("start" and "start_samples" are the baselines'
+probability of the class: with the four values they add up to the sample's "probability"); and
+curves.csv, with deletion and insertion curves of the predicted class.
 """
 
 import argparse
@@ -90,6 +91,52 @@ def list_orders(model, broken, images, labels, baseline, generator):
     return orders
 
 
+def build_networks(record, state, path, generator):
+    """The fold's network, and the same with shuffled weights -> [Ensemble, Ensemble]."""
+    networks = [build_network(record), build_network(record)]
+    for network in networks:
+        load_state(network, state, path)
+    shuffle_weights(networks[1], generator)
+    return [Ensemble([one], record, "", "", torch.zeros(3, 28, 28)).eval() for one in networks]
+
+
+def measure_contributions(model, composite, inputs, fold, generator):
+    """A row per held-out sample of the fold, as contributions.csv has it -> DataFrame."""
+    images, truth = inputs[fold.test], torch.from_numpy(composite.labels[fold.test])
+    drawn = fold.train[torch.randperm(len(fold.train), generator=generator)[:BASELINES]]
+    baselines = torch.stack([inputs[fold.train].mean(0), *inputs[drawn]])
+    with torch.no_grad():
+        probabilities, starts = model(images), model(baselines)[:, truth]
+    values = torch.stack([measure_areas(model, images, truth, one) for one in baselines])
+    columns = {
+        "name": composite.names[fold.test],
+        "subject": fold.name,
+        "label": truth,
+        "predicted": probabilities.argmax(1),
+        "probability": probabilities.gather(1, truth[:, None])[:, 0],
+        "start": starts[0],
+        **dict(zip(AREAS, values[0].T)),
+        "start_samples": starts[1:].mean(0),
+        **{f"{area}_samples": column for area, column in zip(AREAS, values[1:].mean(0).T)},
+    }
+    return pd.DataFrame(columns).round(6)
+
+
+def measure_curves(models, images, predicted, baseline, generator):
+    """[(unit, order's name, deletion, insertion)] of every image and order; the mean of several."""
+    curves = []
+    orders = list_orders(*models, images, predicted, baseline, generator)
+    for (unit, name), lists in orders.items():
+        for image, label, several in zip(images, predicted, lists):
+            mask = UNITS[unit][0]
+            pairs = [
+                torch.stack(follow_curves(models[0], image, baseline, label, mask, order))
+                for order in several
+            ]
+            curves.append((unit, name, *torch.stack(pairs).mean(0).numpy()))
+    return curves
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -101,46 +148,18 @@ def main():
     centres, _ = find_centres(composite, arguments.datasets / "facial_areas.csv")
     path = TARGET / f"folds{ENDING}"
     states, record, _ = read_shipped(path)
-    generator = torch.Generator().manual_seed(0)
+    generator, inputs = torch.Generator().manual_seed(0), None
     contributions, curves = [], []
     for fold in tqdm(loso.split_subjects(composite, (0, 1, 2)), unit="fold"):
-        models = []
-        for broken in (False, True):
-            network = build_network(record)
-            load_state(network, states[fold.name], path)
-            if broken:
-                shuffle_weights(network, generator)
-            models.append(Ensemble([network], record, "", "", torch.zeros(3, 28, 28)).eval())
-        model = models[0]
-        inputs = model.make_inputs(composite.flows, centres)
-        baseline, images = inputs[fold.train].mean(0), inputs[fold.test]
-        truth = torch.from_numpy(composite.labels[fold.test])
-        with torch.no_grad():
-            predicted = model(images).argmax(1)
-            start = model(baseline[None])[0, truth]
-        drawn = fold.train[torch.randperm(len(fold.train), generator=generator)[:BASELINES]]
-        others = [measure_areas(model, images, truth, inputs[i]) for i in drawn]
-        values = measure_areas(model, images, truth, baseline), torch.stack(others).mean(0)
-        columns = {
-            "name": composite.names[fold.test],
-            "subject": fold.name,
-            "label": truth,
-            "predicted": predicted,
-            "start": start,
-            **dict(zip(AREAS, values[0].T)),
-            **{f"{area}_samples": column for area, column in zip(AREAS, values[1].T)},
-        }
-        contributions.append(pd.DataFrame(columns).round(6))
-        orders = list_orders(*models, images, predicted, baseline, generator)
-        for (unit, name), lists in orders.items():
-            for image, label, several in zip(images, predicted, lists):
-                mask = UNITS[unit][0]
-                pairs = [
-                    torch.stack(follow_curves(model, image, baseline, label, mask, order))
-                    for order in several
-                ]
-                deletion, insertion = torch.stack(pairs).mean(0).numpy()
-                curves.append((unit, name, fold.name, deletion, insertion))
+        models = build_networks(record, states[fold.name], path, generator)
+        if inputs is None:  # every fold's network sees the same
+            inputs = models[0].make_inputs(composite.flows, centres)
+        table = measure_contributions(models[0], composite, inputs, fold, generator)
+        contributions.append(table)
+        predicted = torch.from_numpy(table["predicted"].to_numpy())
+        baseline = inputs[fold.train].mean(0)
+        measured = measure_curves(models, inputs[fold.test], predicted, baseline, generator)
+        curves += [(unit, name, fold.name, *pair) for unit, name, *pair in measured]
     make_folder(FOLDER)
     write_text(FOLDER / "contributions.csv", pd.concat(contributions).to_csv(index=False))
     write_text(FOLDER / "curves.csv", average_curves(curves).to_csv(index=False))

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Rectangle
 
 from composite_dataset import CLASSES
+from evaluation import draw_subjects
 from facial_areas import AREAS
 from pictures import save_figure
 from report import format_markdown
@@ -23,16 +24,10 @@ def read_contributions():
     return pd.read_csv(FOLDER / "contributions.csv", dtype={"subject": str})
 
 
-def draw_subjects(subjects, seed=0):
-    """How often each subject is drawn, with replacement: int [DRAWS, S], and their names."""
-    names = np.unique(subjects)
-    share = np.full(len(names), 1 / len(names))
-    return np.random.default_rng(seed).multinomial(len(names), share, size=DRAWS), names
-
-
 def estimate_means(table, columns):
     """Mean of each column and its 95 % interval over subjects -> {column: (mean, low, high)}."""
-    drawn, names = draw_subjects(table["subject"])
+    names = np.unique(table["subject"])
+    drawn = draw_subjects(len(names), DRAWS)
     sums = table.groupby("subject")[list(columns)].sum().loc[names].to_numpy()
     sizes = table.groupby("subject").size().loc[names].to_numpy()
     means = (drawn @ sums) / np.maximum(drawn @ sizes, 1)[:, None]
@@ -89,14 +84,14 @@ def tabulate_curves():
                 )
                 row[curve] = np.average(own["mean"], weights=own["size"])
                 gained = own.assign(mean=own["mean"].to_numpy() - random["mean"].to_numpy())
-                row[f"{curve} − random"] = "–" if order == "random" else compare(gained)
+                row[f"{curve} − random"] = "–" if order == "random" else average(gained)
             rows.append(row)
     return format_markdown(pd.DataFrame(rows))
 
 
-def compare(table):
+def average(table):
     """The mean over samples of a table with a subject's mean and size per row, with interval."""
-    drawn, _ = draw_subjects(table["subject"])
+    drawn = draw_subjects(len(table), DRAWS)
     table = table.sort_values("subject")
     sums = table["mean"].to_numpy() * table["size"].to_numpy()
     means = (drawn @ sums) / (drawn @ table["size"].to_numpy())

@@ -132,7 +132,7 @@ def group_curves():
     panels = {
         "STSTNet": [],
         "HTNet by width": by_dim,
-        "HTNet at the paper's width": [],
+        "HTNet at the paper's width": ["HTNet", "HTNet-epochs200"],
         "HTNet, dim 64: recipe": ["HTNet-dim64"],
         "HTNet, dim 64: areas, layers, heads": ["HTNet-dim64"],
     }

@@ -96,6 +96,8 @@ def tabulate_nested():
 def average_seeds(name):
     """-> (one of an experiment's runs, predictions int [N] of its seeds' mean probabilities)."""
     runs = [dict(np.load(folder / "epochs.npz")) for folder in find_runs(name)]
+    if any(not np.array_equal(run["names"], runs[0]["names"]) for run in runs):
+        raise SystemExit(f"The seeds of {name} are not of the same samples.")
     logits = torch.from_numpy(np.stack([run["logits"][-1] for run in runs])).double()
     return runs[0], logits.softmax(-1).mean(0).argmax(-1).numpy()
 
@@ -117,7 +119,7 @@ def tabulate_recipes(names=ROWS):
             run, predicted = average_seeds(name)
             columns = {key: run[key + "s"] for key in ("name", "database", "subject", "label")}
             table = pd.DataFrame(columns | {"prediction": predicted})
-            rows.append(make_row(f"{NAMES[name]}, {len(tables)} seeds averaged", [table]))
+            rows.append(make_row(f"{NAMES[name]}, ensemble of {len(tables)} seeds", [table]))
     return format_markdown(pd.DataFrame(rows).fillna("–"))
 
 

@@ -27,13 +27,14 @@ from report import format_markdown
 from run import hash_data
 from study import experiments
 from study.comparisons import count_by_subject
-from study.paired import compare
+from study.paired import compare, exchange
 from support.devices import pick_device, set_precision
 from support.files import BadInput, make_folder, replace_file, write_text
 from support.ranks import count_ranks, is_first, join_ranks, rank, say, wait_for_all
 from support.records import UNREADABLE
 
 NAME, SHARE = "HTNet-dim64-nested", 5  # one in five is an inner subject
+STUDY = {"dim": 64, "epochs": 100, "precision": "bf16"}  # of the runs that are packed
 
 
 def split_inner(composite, fold, seed):
@@ -122,6 +123,10 @@ def write_predictions(path, composite, folds, stored):
 def tabulate():
     """UF1 of Full of the packed nested runs, the mean over seeds; nested − last, paired."""
     rows, counts = [], {}
+    for folder in experiments.find_runs(NAME):
+        stored = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+        if other := {key for key, value in STUDY.items() if stored[key] != value}:
+            raise SystemExit(f"{folder} is of another {', '.join(other)}: it is not {NAME}.")
     for choice in ("last", "nested"):
         if tables := experiments.read_predictions(NAME, choice).values():
             uf1 = [unweighted_scores(t["label"], t["prediction"])[0] for t in tables]
@@ -130,10 +135,10 @@ def tabulate():
     if not rows:
         return "Not run yet."
     result = compare(counts["nested"], counts["last"])
-    low, high = result["interval"]
+    (low, high), p = result["interval"], exchange(counts["nested"], counts["last"])
     return (
         f"{format_markdown(pd.DataFrame(rows))}\n\nnested − last: {result['difference']:+.4f} "
-        f"(95 % {low:+.3f} to {high:+.3f}, p {result['p']:.4f})."
+        f"(95 % {low:+.3f} to {high:+.3f}, p {p:.4f})."
     )
 
 
@@ -143,9 +148,12 @@ def main(argv=None):
     )
     parser.add_argument("--datasets", type=Path, default=Path("datasets"))
     parser.add_argument("--output", type=Path, default=Path("results"))
-    parser.add_argument("--precision", choices=("bf16", "float32"), default="bf16")
-    for name, default in (("seed", 1), ("dim", 64), ("epochs", 100), ("threads", 1)):
-        parser.add_argument(f"--{name}", type=int, default=default)
+    add = parser.add_argument
+    add("--precision", choices=("bf16", "float32"), default=STUDY["precision"])
+    for name in ("dim", "epochs"):
+        add(f"--{name}", type=int, default=STUDY[name])
+    for name in ("seed", "threads"):
+        add(f"--{name}", type=int, default=1)
     arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
     try:

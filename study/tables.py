@@ -12,7 +12,12 @@ from htnet import PAPER, HTNet
 from report import PUBLISHED, format_markdown
 from study import choice_tables, critical_tables, honest, nested, trainings
 from study.choices import compute_uf1
-from study.comparisons import PAIRS, tabulate_methods, tabulate_pairs
+from study.comparisons import (
+    PAIRS,
+    tabulate_every_seed,
+    tabulate_methods,
+    tabulate_pairs,
+)
 from study.experiments import (
     BY_DIM,
     EXPERIMENTS,
@@ -260,6 +265,7 @@ def make_tables():
         "machines": tabulate_machines(),
         "by dim": tabulate_dims(),
         **{family: tabulate_pairs(pairs) for family, pairs in PAIRS.items()},
+        "every seed": tabulate_every_seed(),
         "unfinished": tabulate_unfinished(),
         **{f"open, {group}": tabulate_open(group) for group in ("narrow", "wide", "full")},
     }

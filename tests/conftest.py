@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 import main_HTNet
 from composite_dataset import (
@@ -30,6 +31,8 @@ from support.shipped_weights import write_shipped
 
 ROOT = Path(__file__).parent.parent
 torch.set_num_threads(1)  # threads cost more than they bring at these sizes
+settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

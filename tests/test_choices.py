@@ -30,7 +30,7 @@ SUBJECTS = np.repeat([f"{i:02}" for i in range(30)], 6)
 LABELS = np.tile([0, 1, 2], 60)
 
 
-def make_run(right, seed=0, names=None):
+def make_run(right, seed=0):
     """A run whose predictions are right with the chance right [E, 1] or [E, N]."""
     random = np.random.default_rng(seed)
     wrong = random.random(np.broadcast_shapes(np.shape(right), (1, 180))) > right
@@ -221,6 +221,9 @@ def test_the_nested_choice(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(experiments, "RESULTS", output)
     experiments.check_names()
+    with pytest.raises(SystemExit, match="seed1 is of another .*dim"):
+        nested.tabulate()
+    monkeypatch.setattr(nested, "STUDY", {"dim": 8, "epochs": 2})
     uf1 = unweighted_scores(table["label"], table["nested"])[0]
     assert f"| nested | 1 | {uf1:.4f} |" in nested.tabulate()
     last = unweighted_scores(table["label"], table["last"])[0]

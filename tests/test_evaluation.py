@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, recall_score
 
@@ -72,7 +72,6 @@ def tied_run():
     return np.eye(3)[predictions], labels, np.array(["a"] * 6 + ["b"])
 
 
-@settings(deadline=None)
 @example(tied_run())
 @given(runs())
 def test_epoch_choices_against_a_plain_count(run):

@@ -1,5 +1,8 @@
 """The trials of the honest recipe: what was compared is what the recipe does."""
 
+import hashlib
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -24,6 +27,8 @@ def sample():
 
 def test_the_list_is_what_it_was():
     assert len(SETTINGS) + len(AVERAGES) == 40
+    frozen = json.dumps([BASE, SETTINGS, AVERAGES], sort_keys=True).encode()
+    assert hashlib.sha256(frozen).hexdigest().startswith("6721d596f1860ce3")
     assert (BASE["jitter"], BASE["gain"]) == (augmentation.JITTER, augmentation.GAIN)
     assert BASE["mixtures"] == teacher.MIXTURES
     assert all(set(setting) <= set(BASE) for setting in SETTINGS.values())

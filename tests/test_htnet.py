@@ -135,7 +135,7 @@ def test_two_by_two_aggregation_is_the_convolution():
     torch.testing.assert_close(layer.convolve_2x2(x), maps)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.integers(1, 3),
     st.integers(1, 3),

@@ -69,7 +69,6 @@ def test_the_benchmarks_strain_is_that_of_its_fields():
         )
 
 
-@settings(deadline=None)
 @given(hnp.arrays(float, (2, 3), elements=st.floats(-3, 3)))
 def test_strain_of_an_affine_field_is_its_formula(matrix):
     y, x = np.mgrid[:9, :7].astype(float)
@@ -93,7 +92,7 @@ def test_identical_frames_give_a_black_image(face, method):
     assert image.dtype == np.uint8 and image.shape == (28, 28, 3) and not image.any()
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(
     st.integers(0, 2**32 - 1), st.integers(30, 70), st.integers(30, 70), st.sampled_from(METHODS)
 )
@@ -150,7 +149,6 @@ def test_grey_colour_alpha_and_depth_give_the_same_flow(face):
         np.testing.assert_allclose(optical_flow(*frames), expected, atol=1e-4)
 
 
-@settings(deadline=None)
 @given(st.lists(hnp.arrays(np.uint16, (3, 4)), min_size=1, max_size=3))
 def test_to_8bit_scales_all_frames_alike_and_uses_the_range(frames):
     scaled = to_8bit(*frames)
@@ -199,7 +197,6 @@ def test_plain_opencv_is_named(monkeypatch):
 # the face crop
 
 
-@settings(deadline=None)
 @given(
     st.floats(20, 300),
     st.floats(-50, 500),
@@ -215,7 +212,6 @@ def test_face_box_puts_the_landmarks_where_the_released_faces_have_them(span, x,
     np.testing.assert_allclose((np.array((x, y)) - (left, top)) / side, centre, atol=1.01 / side)
 
 
-@settings(deadline=None)
 @given(
     st.integers(-60, 60), st.integers(-60, 60), st.integers(1, 120), st.sampled_from([28, 112, 224])
 )

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from raw_trees import CASME2_HEADER, MAKE, write, write_sheet
 
@@ -307,7 +307,6 @@ def test_rows_that_cannot_be_used(tmp_path):
     ]
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**6))
 def testread_numbers_are_read_however_the_sheet_stores_them(number):
     assert [read_number(cell) for cell in (str(number), f"{number}.0", f" {number}")] == [
@@ -315,7 +314,6 @@ def testread_numbers_are_read_however_the_sheet_stores_them(number):
     ] * 3
 
 
-@settings(deadline=None)
 @given(
     st.one_of(
         st.sampled_from(["", "/", "-", "n/a", "nan", "inf", "-1"]),
