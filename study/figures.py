@@ -147,7 +147,11 @@ def group_curves():
             shaped = any(word in name for word in ("-areas-", "-repeats", "-heads"))
             panels[f"HTNet, dim 64: {'areas, layers, heads' if shaped else 'recipe'}"].append(name)
     there = {title: list(filter(find_runs, names)) for title, names in panels.items()}
-    return {title: names for title, names in there.items() if names}
+    return {  # a panel of its first curve alone would repeat another one
+        title: names
+        for title, names in there.items()
+        if title == "HTNet by width" and names or set(names) - set(by_dim)
+    }
 
 
 def draw_curves():
@@ -159,7 +163,7 @@ def draw_curves():
     rows = -(-len(panels) // 2)
     figure = Figure(figsize=(12, 6.5 * rows), layout="constrained")
     axes = figure.subplots(rows, 2, squeeze=False).flat
-    for axis, (title, names) in zip(axes, panels.items()):
+    for (title, names), axis in zip(panels.items(), axes):  # in this order: none is lost
         colours = colormaps["tab20" if len(names) > 10 else "tab10"].colors
         if "by width" in title:  # from narrow to wide
             colours = colormaps["viridis"](np.linspace(0, 0.9, len(names)))

@@ -2,7 +2,8 @@
 run's report.
 
     python -m study.pack results/STSTNet-seed2 ...      writes docs/results/STSTNet-seed2/ ...
-    python -m study.pack --again docs/results/*-seed*   after a change of what a report shows
+    python -m study.pack --again docs/results/STSTNet-seed2 ...
+                                                        after a change of what a report shows
 
 epochs.npz holds names, databases, subjects [N] (text), labels [N], predicted uint8 [E, N], logits
 float16 [E, N, 3] and losses float32 [E], the mean over folds. The predictions are those of the full

@@ -2,7 +2,7 @@
 
     python -m study.trainings            at the paper's settings: needs a CUDA GPU
     python -m study.trainings --wide     the paper's width in bf16: two CPU cores with AVX-512, days
-    python -m study.trainings --narrow   narrow HTNets: the same, some seventeen hours
+    python -m study.trainings --narrow   narrow HTNets: the same, some twenty-two hours
     python -m study.trainings --honest   the honest recipe: two CPU cores, some two hours
     python -m study.trainings --open     leaves out what docs/results/ holds already
     python -m study.trainings --print    only prints the commands
@@ -124,7 +124,11 @@ def list_narrow():
         htnet("-dim64-epochs200", "--epochs", 200),
         htnet("-dim16-epochs200", "--epochs", 200, "--dim", 16),
         htnet("-dim56-epochs100", "--dim", 56),
-        *(htnet(f"-dim64-areas-{name}", "--areas", areas) for name, (_, areas) in AREAS.items()),
+        *(
+            htnet(f"-dim64-areas-{name}", "--areas", areas, seed=seed)
+            for seed in (1, 2, 3)
+            for name, (_, areas) in AREAS.items()
+        ),
         *(
             htnet(
                 f"-dim64-float32-repeats{repeats}",
