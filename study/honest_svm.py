@@ -28,7 +28,7 @@ from facial_areas import find_centres
 from inputs import make_inputs, parse_areas
 from report import format_markdown
 from study.summarize import format_seeds
-from support.files import write_text
+from study.svm import write_predictions
 from teacher import LAYOUT, shrink
 
 OUTER, INNER = 10, 5
@@ -68,25 +68,13 @@ def choose_setting(features, labels, subjects):
     return max(GRID, key=lambda setting: sum(unweighted_scores(labels, predicted[setting])))
 
 
-def write_predictions(folder, composite, predicted):
-    folder.mkdir(parents=True, exist_ok=True)
-    columns = {
-        "name": composite.names,
-        "database": composite.databases,
-        "subject": composite.subjects,
-        "label": composite.labels,
-        "prediction": predicted,
-    }
-    write_text(folder / "predictions.csv", pd.DataFrame(columns).to_csv(index=False))
-
-
-def main():
+def main(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--datasets", type=Path, default="datasets")
     parser.add_argument("--output", type=Path, required=True)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     composite = load_composite(arguments.datasets)
     centres, _ = find_centres(composite, arguments.datasets / "facial_areas.csv")
     features, labels = make_features(composite, centres), composite.labels

@@ -49,6 +49,19 @@ def predict_held_out(composite, inputs, class_weight="balanced"):
     return predicted
 
 
+def write_predictions(folder, composite, predicted):
+    """A machine's folder in docs/results/: predictions.csv."""
+    folder.mkdir(parents=True, exist_ok=True)
+    columns = {
+        "name": composite.names,
+        "database": composite.databases,
+        "subject": composite.subjects,
+        "label": composite.labels,
+        "prediction": predicted,
+    }
+    write_text(folder / "predictions.csv", pd.DataFrame(columns).to_csv(index=False))
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -93,18 +106,7 @@ def main():
             cells = {group: format_seeds([pair]) for group, pair in scores.items()}
             rows.append({"variant": variant} | cells)
             if arguments.output:
-                folder = arguments.output / f"SVM-{variant}"
-                folder.mkdir(parents=True, exist_ok=True)
-                table = pd.DataFrame(
-                    {
-                        "name": composite.names,
-                        "database": composite.databases,
-                        "subject": composite.subjects,
-                        "label": composite.labels,
-                        "prediction": predicted,
-                    }
-                )
-                write_text(folder / "predictions.csv", table.to_csv(index=False))
+                write_predictions(arguments.output / f"SVM-{variant}", composite, predicted)
     print(format_markdown(pd.DataFrame(rows)))
 
 

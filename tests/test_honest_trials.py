@@ -4,6 +4,7 @@ import hashlib
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import ROOT
@@ -13,7 +14,7 @@ import teacher
 from composite_dataset import load_composite, normalize
 from facial_areas import find_centres
 from inputs import make_inputs, parse_areas
-from study import honest_trials
+from study import honest_svm, honest_trials
 from study.honest_settings import AVERAGES, BASE, SETTINGS
 
 
@@ -71,3 +72,36 @@ def test_a_pair_of_groups_is_predicted_by_networks_that_saw_neither(sample, monk
     for name in names:
         assert predicted[name].shape == (held_out, 3)
         assert np.allclose(predicted[name].sum(1), 1, atol=1e-5)
+
+
+def test_the_nested_machine_is_chosen_without_the_group_that_it_is_scored_on(
+    sample, tmp_path, monkeypatch
+):
+    composite, _ = sample
+    choose, predict, seen = honest_svm.choose_setting, honest_svm.predict, []
+
+    def spy(features, labels, subjects):
+        seen.append(set(subjects))
+        return choose(features, labels, subjects)
+
+    monkeypatch.setattr(honest_svm, "GRID", [("areas", "", 1), honest_svm.TEACHER])
+    monkeypatch.setattr(honest_svm, "INNER", 2)
+    monkeypatch.setattr(honest_svm, "OUTER", 3)
+    monkeypatch.setattr(honest_svm, "choose_setting", spy)
+    scored = []
+
+    def note(features, labels, train, test, setting):
+        if len(features[0]) == len(composite.labels) and seen:  # of the nested one
+            scored.append((len(seen) - 1, set(composite.subjects[test])))
+            assert not set(composite.subjects[train]) & scored[-1][1]
+        return predict(features, labels, train, test, setting)
+
+    monkeypatch.setattr(honest_svm, "predict", note)
+    folder = ROOT / "datasets" / "sample"
+    honest_svm.main(["--datasets", str(folder), "--output", str(tmp_path)])
+    assert len(seen) == 3 and {name for _, who in scored for name in who} == set(composite.subjects)
+    assert all(not who & seen[group] for group, who in scored)
+    for name in ("SVM-both-mirrored-14", "SVM-nested"):
+        table = pd.read_csv(tmp_path / name / "predictions.csv")
+        assert table["name"].tolist() == composite.names.tolist()
+        assert table["prediction"].isin([0, 1, 2]).all()
