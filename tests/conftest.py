@@ -183,3 +183,12 @@ def ensemble_file(tmp_path_factory):
 @pytest.fixture(scope="session")
 def ensemble(ensemble_file):
     return load_ensemble(ensemble_file)
+
+
+def refusal(main, arguments, monkeypatch, capsys):
+    """What a script of the study says to wrong arguments; its exit status is 2."""
+    monkeypatch.setattr("sys.argv", ["script", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    return capsys.readouterr().err

@@ -4,37 +4,28 @@ import hashlib
 import json
 import re
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, SMALL
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from sklearn.metrics import f1_score
+from conftest import ROOT, SMALL, refusal
 
 import main_HTNet
-from composite_dataset import INDEX_NAME, load_composite
+from composite_dataset import INDEX_NAME
 from evaluation import CHOICES, choose_predictions, unweighted_scores
-from facial_areas import read_centres
 from study import (
-    comparisons,
     documents,
     draw_pipeline,
     experiments,
     figures,
     summarize,
-    svm,
     tables,
     trainings,
 )
 from study.choices import compute_uf1
 from study.pack import main as pack_main
 from study.pack import pack, write_again
-from study.paired import compare, correct_holm, exchange
 from support.files import BadInput
-from support.settings import read_settings
 
 PACKED = sorted((ROOT / "docs" / "results").glob("*/epochs.npz"))
 
@@ -271,225 +262,6 @@ def test_a_run_of_another_name_is_refused(tmp_path, monkeypatch):
         (tmp_path / name).rmdir()
 
 
-GROUPS = ("full", "wide", "narrow", "honest")
-
-
-@pytest.mark.parametrize("group", GROUPS)
-def test_the_trainings_of_the_study_have_the_settings_of_the_packed_ones(group):
-    constants = {name: getattr(main_HTNet, name) for name in main_HTNet.CONSTANTS}
-    compared, runs = 0, []
-    for name, options in trainings.list_trainings(group):
-        arguments = trainings.make_command(name, options, group)
-        chosen = read_settings(
-            arguments[arguments.index("main_HTNet.py") + 1 :],
-            constants,
-            {name: main_HTNet.PRESETS[name] for name in ("STSTNet", "honest")},
-            main_HTNet.__file__,
-        )
-        runs.append(name)
-        experiment, _, seed = name.rpartition("-seed")
-        assert chosen.train and (chosen.RUN, str(chosen.SEED)) == (name, seed)
-        assert experiment in experiments.NAMES
-        stored = experiments.RESULTS / name / "settings.json"
-        if not stored.exists():  # or on its way
-            stored = experiments.RESULTS / "unfinished" / name / "settings.json"
-        if stored.exists():
-            compared += 1
-            for constant, value in json.loads(stored.read_text())["settings"].items():
-                ours = getattr(chosen, constant)
-                assert constant == "KEEP" or value == (
-                    list(ours) if isinstance(ours, tuple) else ours
-                ), constant
-    assert len(set(runs)) == len(runs) and compared >= (1 if group == "wide" else 5)
-
-
-def test_every_packed_run_is_one_of_the_study():
-    assert {path.parent.name for path in PACKED} <= {
-        name for group in GROUPS for name, _ in trainings.list_trainings(group)
-    }
-
-
-def refusal(main, arguments, monkeypatch, capsys):
-    """What a script of the study says to wrong arguments; its exit status is 2."""
-    monkeypatch.setattr("sys.argv", ["script", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    assert stopped.value.code == 2
-    return capsys.readouterr().err
-
-
-def test_trainings_are_made_one_after_the_other(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(trainings, "ROOT", tmp_path)
-    (tmp_path / "datasets").mkdir()
-    assert "datasets holds no composite" in refusal(
-        trainings.main, ["--narrow"], monkeypatch, capsys
-    )
-    for name in (INDEX_NAME, "facial_areas.csv", "released_area_centres.csv"):
-        (tmp_path / "datasets" / name).write_text(name)
-    (tmp_path / "main_HTNet.py").write_text(
-        "import sys; print(*sys.argv[1:], file=open('log.txt', 'a'))\n"
-        "sys.exit('-shuffle-seed1' in ' '.join(sys.argv))"
-    )
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert "no CUDA GPU" in refusal(trainings.main, [], monkeypatch, capsys)
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("sys.argv", ["run"])
-    for _ in range(2):
-        with pytest.raises(SystemExit, match="(?s)These failed:.*HTNet-shuffle-seed1") as error:
-            trainings.main()
-        assert str(error.value).count("\n") == 1
-    lines = (tmp_path / "log.txt").read_text().splitlines()
-    assert len(lines) == 2 * len(trainings.list_trainings())
-    assert lines[0].startswith("--train True --keep none --run HTNet-seed1")
-    released = tmp_path / trainings.RELEASED
-    assert (released / "facial_areas.csv").read_text() == "released_area_centres.csv"
-    assert (released / INDEX_NAME).read_text() == INDEX_NAME
-    done = trainings.list_trainings()[0][0]
-    (tmp_path / "docs" / "results" / done).mkdir(parents=True)
-    capsys.readouterr()
-    monkeypatch.setattr("sys.argv", ["run", "--open", "--print"])
-    trainings.main()
-    printed = capsys.readouterr().out
-    assert printed.count("\n") == len(trainings.list_trainings()) - 1 and f"{done} " not in printed
-
-
-def test_released_area_centres_are_of_the_composite():
-    centres = read_centres(ROOT / "datasets" / "released_area_centres.csv")
-    clips = pd.read_csv(ROOT / "datasets" / "megc2019.csv", dtype=str)
-    assert len(centres) == len(clips) == 442
-    assert {name.partition("_")[0] for name in centres} == set(clips["subject"])
-
-
-def test_paired_test_finds_what_is_there(monkeypatch):
-    random = np.random.default_rng(0)
-    subjects, labels = np.repeat(np.arange(40).astype(str), 6), random.integers(0, 3, 240)
-
-    def table(share):  # right for this share of the samples
-        wrong = random.random(240) > share
-        return pd.DataFrame(
-            {"subject": subjects, "label": labels, "prediction": (labels + wrong) % 3}
-        )
-
-    made = {
-        "good": {1: table(0.9)},
-        "also good": {1: table(0.9)},
-        "bad": {1: table(0.6), 2: table(0.6)},
-        "elsewhere": {3: table(0.6)},
-        "machine": {None: table(0.6)},
-    }
-    monkeypatch.setattr(comparisons, "read_predictions", lambda name, choice: made[name])
-    monkeypatch.setattr(comparisons, "name_row", str)
-    text = tables.tabulate_pairs(
-        [
-            ("good", "bad"),
-            ("also good", "good"),
-            ("good", "good"),
-            ("bad", "machine"),
-            ("good", "elsewhere"),
-        ]
-    )
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()[2:]]
-    assert [row[1] for row in rows] == ["1", "1", "1", "1, 2"]  # no seed in common: no row
-    differences, p, corrected = (
-        [float(row[column].removeprefix("< ")) for row in rows] for column in (2, 4, 5)
-    )
-    assert differences[0] > 0.2 and p[0] < 0.001
-    assert corrected == pytest.approx(correct_holm(p), abs=4e-4)
-    assert abs(differences[1]) < 0.06 and p[1] > 0.05
-    assert differences[2] == 0 and p[2] == corrected[2] == 1
-    # no seed in common: every seed beside every other
-    lines = tables.tabulate_pairs([("bad", "elsewhere")], every_seed=True).splitlines()
-    assert lines[2].split(" | ")[1] == "1, 2 / 3"
-    made["bad"][1] = made["bad"][1].assign(label=made["bad"][1]["label"].to_numpy()[::-1])
-    with pytest.raises(SystemExit, match="seeds of bad are not of the same samples"):
-        tables.tabulate_pairs([("bad", "machine")])
-
-
-def test_holm():
-    assert correct_holm([0.04, 0.01, 0.011]) == pytest.approx([0.04, 0.03, 0.03])
-    assert correct_holm([0.5, 0.02, 0.6]) == pytest.approx([1, 0.06, 1])
-
-
-def pooled_uf1(counts):
-    """By scikit-learn, from confusion counts [C, C]."""
-    truth, predicted = (
-        np.repeat(classes.ravel(), counts.ravel()) for classes in np.indices((3, 3))
-    )
-    return f1_score(truth, predicted, labels=range(3), average="macro", zero_division=0)
-
-
-@given(st.integers(0, 10_000), st.integers(1, 3))
-@settings(max_examples=8)
-def test_compared_is_of_the_means_over_seeds(seed, seeds):
-    a, b = np.random.default_rng(seed).integers(0, 4, (2, seeds, 12, 3, 3))
-    result = compare(a, b)
-    assert result["difference"] == pytest.approx(
-        np.mean([pooled_uf1(one.sum(0)) for one in a])
-        - np.mean([pooled_uf1(one.sum(0)) for one in b])
-    )
-    opposite = compare(b, a)
-    assert opposite["difference"] == pytest.approx(-result["difference"])
-    assert exchange(b, a) == exchange(a, b) and opposite["seen"] == pytest.approx(result["seen"])
-    assert opposite["interval"][::-1] == pytest.approx(-result["interval"])
-    # Repeating seeds says nothing new.
-    again = compare(np.concatenate([a, a]), np.concatenate([b, b]))
-    both = exchange(np.concatenate([a, a]), np.concatenate([b, b]))
-    assert both == exchange(a, b) and again["interval"] == pytest.approx(result["interval"])
-
-
-def test_compared_where_nothing_differs():
-    """p of two methods that err alike is uniform; what could be seen is a difference that is found
-    in four cases of five.
-    """
-    random = np.random.default_rng(2)
-    p = [exchange(*random.integers(0, 3, (2, 1, 15, 3, 3))) for _ in range(60)]
-    assert 0.3 < np.mean(p) < 0.7 and 0 < np.mean(np.array(p) < 0.25) < 0.5
-
-    def draw(share):
-        right = random.binomial(6, share, (1, 60, 3))
-        return np.stack([np.diag(row) for row in right[0]])[None] + np.roll(
-            np.stack([np.diag(6 - row) for row in right[0]]), 1, axis=-1
-        )
-
-    seen = compare(draw(0.6), draw(0.6))["seen"]
-    found = [exchange(draw(0.6 + seen), draw(0.6)) < 0.05 for _ in range(40)]
-    assert 0.6 < np.mean(found) < 0.97
-
-
-def test_full_size_networks_are_a_family_of_their_own(tmp_path, monkeypatch):
-    def row_of_the_narrow():
-        return tables.tabulate_pairs(
-            [("STSTNet", "STSTNet-order210"), ("HTNet", "STSTNet")]
-        ).splitlines()[2]
-
-    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
-    random, label = np.random.default_rng(0), np.tile([0, 1, 2], 20)
-    for name, right in (
-        ("STSTNet-seed1", 0.8),
-        ("STSTNet-order210-seed1", 0.6),
-        ("HTNet-seed1", 0.7),
-    ):
-        before = row_of_the_narrow() if name[0] == "H" else None
-        predicted = (label + (random.random(60) > right)) % 3
-        table = pd.DataFrame(
-            {"name": range(60), "subject": np.repeat(range(12), 5), "label": label}
-        )
-        (tmp_path / name).mkdir()
-        table.assign(**dict.fromkeys(CHOICES, predicted)).to_csv(
-            tmp_path / name / "predictions.csv", index=False
-        )
-    assert row_of_the_narrow() == before
-    assert "HTNet, order 210 − STSTNet" in tables.tabulate_pairs(
-        [("STSTNet", "STSTNet-order210"), ("HTNet", "STSTNet")]
-    )
-
-
-def test_support_vector_machine_without_data(tmp_path, monkeypatch, capsys):
-    assert f"{tmp_path} holds no {INDEX_NAME}" in refusal(
-        svm.main, ["--datasets", tmp_path], monkeypatch, capsys
-    )
-
-
 @pytest.mark.parametrize(
     "runs, words",
     [
@@ -512,18 +284,6 @@ def test_pack_refuses(tmp_path):
         with pytest.raises(BadInput, match=words):
             pack(folder, tmp_path / "target")
     assert not (tmp_path / "target").exists()
-
-
-def test_support_vector_machine(real_datasets):
-    composite = load_composite(real_datasets)
-    inputs = svm.make_features(composite, "normalized", 7, None)
-    assert inputs.shape == (442, 147)
-    predicted = svm.predict_held_out(composite, inputs)
-    assert np.round(unweighted_scores(composite.labels, predicted), 2).tolist() == [0.76, 0.77]
-    stored = pd.read_csv(
-        Path(experiments.RESULTS) / "SVM-whole-normalized-7" / "predictions.csv"
-    ).set_index("name")
-    assert (stored.loc[composite.names, "prediction"] == predicted).mean() > 0.99
 
 
 def test_pack_writes_where_the_tables_look(tiny, command, tmp_path, monkeypatch):
