@@ -86,16 +86,13 @@ def test_packed_runs_are_their_reports(path):
     check_packed(path, samples=some if experiment in experiments.PART else 442)
 
 
-@pytest.fixture(scope="module")
-def made():
-    return tables.make_tables()
-
-
-@pytest.mark.parametrize("document", documents.DOCUMENTS, ids=lambda path: path.name)
-def test_every_table_and_number_of_the_text_is_recomputed(document, made):
-    text = document.read_text(encoding="utf-8")
-    assert documents.fill(text, made) == text
-    assert not documents.find_strays(text, made)
+def test_every_table_and_number_of_the_text_is_recomputed():
+    """One test for all pages: the tables take long to make."""
+    made = tables.make_tables()
+    for document in documents.DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
+        assert documents.fill(text, made) == text, document.name
+        assert not documents.find_strays(text, made), document.name
 
 
 def test_a_number_must_stand_in_the_table_that_its_mark_names():
