@@ -195,9 +195,10 @@ def tabulate_methods():
 
 def have_other_seeds(one, other):
     """Whether two experiments were trained with different seeds, so that some have no pair."""
+    if split_seed(one)[1] or split_seed(other)[1]:  # two runs
+        return False
     a, b = (set(count_by_subject(name, "last")[0]) for name in (one, other))
-    named = split_seed(one)[1] or split_seed(other)[1]
-    return a != b and not named and a and b and None not in a | b
+    return bool(a and b) and a != b and None not in a | b
 
 
 def tabulate_every_seed():
