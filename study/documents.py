@@ -1,4 +1,4 @@
-"""Recomputes the tables, marked numbers and the figure of the documents, in seconds, without data.
+"""Recomputes the tables, marked numbers and the figure of the documents, in a minute, without data.
 
     python -m study.documents
 

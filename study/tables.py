@@ -37,20 +37,24 @@ from study.experiments import (
 from study.summarize import format_seeds, summarize
 
 RELEASED = ROOT / "tests" / "reference" / "released_confusions.json"
+COUNTED = {  # what stands beside a published row
+    ("HTNet", "paper"): " (dim 256, 800 epochs; counted as `best`)",
+    ("HTNet", "predictions the authors released"): (
+        " (their settings are not known; counted as `best`)"
+    ),
+}
 
 
 def tabulate_choices(name):
     """Mean ± std over an experiment's seeds under each choice, the published figures below."""
     folders, model = find_runs(name), name.partition("-")[0]
-    counted = {"paper": " (dim 256, 800 epochs; counted as `best`)"} if model == "HTNet" else {}
-    other = " (their settings are not known; counted as `best`)" if model == "HTNet" else ""
     seeds = f"{len(folders)} seeds, mean ± standard deviation" if len(folders) > 1 else "one seed"
     table = summarize(folders)
     for source, published in (
         PUBLISHED[model].items() if name in PUBLISHED or name == README_HTNET else ()
     ):
         table.loc[len(table)] = [
-            source + counted.get(source, other),
+            source + COUNTED.get((model, source), ""),
             *(
                 " / ".join(f"{score:.4f}" for score in published[group])
                 for group in table.columns[1:]

@@ -266,17 +266,20 @@ def test_more_processes_than_gpus_are_told_so(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "capability, precision, noted",
-    [("AVX2", "bf16", True), ("AVX512", "bf16", False), ("AVX2", "tf32", False)],
+    "capability, precision, device, noted",
+    [
+        ("AVX2", "bf16", "cpu", True),
+        ("AVX512", "bf16", "cpu", False),
+        ("AVX2", "tf32", "cpu", False),
+        ("AVX2", "bf16", "cuda", False),
+    ],
 )
 def test_bf16_is_said_to_be_slow_where_it_is_emulated(
-    monkeypatch, tiny, command, capability, precision, noted
+    monkeypatch, capsys, capability, precision, device, noted
 ):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    status, output, error = command(
-        "--train", "True", "--device", "cpu", "--precision", precision, *SMALL
-    )
-    assert status == 0 and ("has no AVX-512 and emulates bf16" in output) == noted, error
+    devices.warn_of_emulation(precision, torch.device(device))
+    assert ("has no AVX-512 and emulates bf16" in capsys.readouterr().out) == noted
 
 
 @pytest.mark.parametrize(
@@ -331,10 +334,21 @@ def test_other_errors_are_not_taken_for_a_failing_device(tiny, command, monkeypa
         command("--train", "True", *SMALL)
 
 
-def test_bf16(tiny, command):
-    arguments = ["--run", "half", "--precision", "bf16", "--keep", "last", *SMALL]
+def test_bf16(tiny, command, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    arguments = [
+        "--run",
+        "half",
+        "--precision",
+        "bf16",
+        "--keep",
+        "last",
+        "--device",
+        "cpu",
+        *SMALL,
+    ]
     status, output, _ = command("--train", "True", *arguments)
-    assert status == 0 and "PRECISION bf16" in output
+    assert status == 0 and "PRECISION bf16" in output and "emulates bf16" in output
     status, evaluated, _ = command("--train", "False", *arguments)
     assert (
         status == 0
