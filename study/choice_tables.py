@@ -68,32 +68,64 @@ def tabulate_gain():
     return format_markdown(pd.DataFrame(rows))
 
 
+def list_late_ways(runs):
+    """{how a late epoch is chosen: counts [K, P, 3, 3]}; None for what needs a second seed."""
+    return {
+        "the last epoch": np.stack([count_epochs(run)[-1] for run in runs]),
+        "chosen by another seed": count_across(runs, late=True),
+        "chosen on the other half": np.concatenate(
+            [count_own_half(run, late=True) for run in runs]
+        ),
+        "chosen on the test samples": np.stack(
+            [count_chosen(run, choose_best(run, list_late(run))) for run in runs]
+        ),
+    }
+
+
+def describe_gain(counts, blind):
+    """What counts [K, P, 3, 3] score above those of the mean late epoch, with the interval."""
+    low, high = estimate_interval(resample(counts)[0] - resample(blind)[0])
+    gain = score_counts(counts) - score_counts(blind)
+    return f"{gain:+.4f} ({low:+.3f} to {high:+.3f})"
+
+
 def tabulate_carried(names=CARRIED):
     """What the last epoch, and a choice among the late ones, is worth above their mean."""
     rows = []
     for name in filter(find_runs, names):
         runs = read_runs(name)
         blind = np.concatenate([count_late(run) for run in runs])
-        ways = {
-            "the last epoch": np.stack([count_epochs(run)[-1] for run in runs]),
-            "chosen by another seed": count_across(runs, late=True),
-            "chosen on the other half": np.concatenate(
-                [count_own_half(run, late=True) for run in runs]
-            ),
-            "chosen on the test samples": np.stack(
-                [count_chosen(run, choose_best(run, list_late(run))) for run in runs]
-            ),
-        }
-        drawn = resample(blind)[0]
         row = {"": describe(name), "mean late epoch": score_counts(blind)}
-        for way, counts in ways.items():
-            row[way] = "–"
-            if counts is not None:
-                low, high = estimate_interval(resample(counts)[0] - drawn)
-                gain = score_counts(counts) - score_counts(blind)
-                row[way] = f"{gain:+.4f} ({low:+.3f} to {high:+.3f})"
+        for way, counts in list_late_ways(runs).items():
+            row[way] = "–" if counts is None else describe_gain(counts, blind)
         rows.append(row)
     return format_markdown(pd.DataFrame(rows))
+
+
+def tabulate_second_seed(part="HTNet-epochs200-float32", whole="HTNet-epochs200"):
+    """Some subjects trained with a second seed: does the choice on one carry over to the other?"""
+    if not find_runs(part) or not find_runs(whole):
+        return "Not run yet."
+    second, first = read_run(find_runs(part)[0]), read_run(find_runs(whole)[0])
+    place = np.isin(first["names"], second["names"])
+    here = {key: first[key][place] for key in ("labels", "subjects")}
+    runs = [here | {"predicted": first["predicted"][:, place]}, second]
+    blind = np.concatenate([count_late(run) for run in runs])
+    ways = {f"a late epoch, {way}": counts for way, counts in list_late_ways(runs).items()} | {
+        "any epoch, chosen by another seed": count_across(runs),
+        "any epoch, chosen on the test samples (`best`)": np.stack(
+            [count_chosen(run, choose_best(run)) for run in runs]
+        ),
+    }
+    rows = [{"epoch": "mean late epoch", "UF1": score_counts(blind)}] + [
+        {
+            "epoch": way.replace("a late epoch, the last epoch", "the last epoch"),
+            "UF1": score_counts(counts),
+            "above the mean late epoch (95 %)": describe_gain(counts, blind),
+        }
+        for way, counts in ways.items()
+    ]
+    return format_markdown(pd.DataFrame(rows).fillna("–"))
 
 
 def tabulate_epochs():

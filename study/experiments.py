@@ -64,7 +64,10 @@ EXPERIMENTS = {  # a run's name without its seed: what it is
     },
 }
 # Some subjects only: compared on these, never beside complete runs.
-PART = {"HTNet-epochs800": "HTNet, order 210, 800 epochs, bf16"}
+PART = {
+    "HTNet-epochs800": "HTNet, order 210, 800 epochs, bf16",
+    "HTNet-epochs200-float32": "HTNet, dim 256, 200 epochs, order 210, in float32",
+}
 NESTED = {"HTNet-dim64-nested": "HTNet, dim 64, order 210, the epoch chosen by inner subjects"}
 BY_DIM = sorted(
     [  # the paper's: 800 epochs, tf32; ours: 100 to 800 epochs, bf16

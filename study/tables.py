@@ -253,6 +253,7 @@ def make_tables():
         "others": choice_tables.tabulate_others(),
         "withdrawn": choice_tables.tabulate_withdrawn(),
         "longer": choice_tables.tabulate_longer(),
+        "second seed": choice_tables.tabulate_second_seed(),
         "nested": nested.tabulate(),
         "epochs": choice_tables.tabulate_epochs(),
         "classes": tabulate_classes(),

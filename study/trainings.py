@@ -52,6 +52,8 @@ SIXTEEN = (
     "s03,s20,s04,s08,sub17,sub12,sub26,sub19,011,006,014,026",
     "s05,s19,sub13,012",
 )
+# every subject of eleven samples or more: 188 samples
+LARGEST = "s03,sub17,s20,011,s04,s08,sub12,sub19,sub26,006"
 
 
 def list_trainings(group="full"):
@@ -109,6 +111,9 @@ def list_wide():
         name_htnet("-dim56-epochs800", "--epochs", 800, *WIDE, "--dim", 56),
         name_htnet("-epochs200", "--epochs", 200, *WIDE, seed=2),
         name_htnet("-epochs200-released", "--epochs", 200, *WIDE, *released),
+        name_htnet(
+            "-epochs200-float32", "--epochs", 200, *WIDE, *FLOAT32, "--subjects", LARGEST, seed=2
+        ),
     ]
 
 

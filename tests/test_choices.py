@@ -176,6 +176,38 @@ def test_some_subjects_trained_longer_are_swapped_in(tmp_path, monkeypatch):
     assert last[2] == "1.0000" and last[5] == f"{unweighted_scores(LABELS, swapped)[0]:.4f}"
 
 
+@pytest.mark.parametrize("shared", [False, True], ids=["chance", "epochs-that-are-good"])
+def test_a_second_seed_of_some_subjects(shared, tmp_path, monkeypatch):
+    """Where an epoch is good for a subject in either seed, the other seed finds it."""
+    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
+    assert choice_tables.tabulate_second_seed() == "Not run yet."
+    right = np.full((60, 180), 0.6)
+    if shared:  # each subject has late epochs of its own in which its predictions are right
+        right[np.random.default_rng(5).integers(30, 60, 30).repeat(6), np.arange(180)] = 1.0
+    first, second = make_run(right, seed=1), make_run(right, seed=2)
+    few = SUBJECTS < "20"
+    write_packed(tmp_path / "HTNet-epochs200-seed1", first)
+    part = {key: second[key][..., few] for key in second}
+    names = [f"{i:03}" for i in np.flatnonzero(few)]
+    write_packed(tmp_path / "HTNet-epochs200-float32-seed2", part, names)
+    rows = choice_tables.tabulate_second_seed().splitlines()[2:]
+    cells = {row.split("|")[1].strip(): row.split("|")[2:4] for row in rows}
+    blind = np.mean(
+        [
+            unweighted_scores(LABELS[few], epoch)[0]
+            for run in (first, second)
+            for epoch in run["predicted"][30:, few]
+        ]
+    )
+    assert float(cells["mean late epoch"][0]) == pytest.approx(blind, abs=1e-4)
+    gains = {way: float(cell[1].split()[0]) for way, cell in list(cells.items())[1:]}
+    assert gains["any epoch, chosen on the test samples (`best`)"] > 0.2
+    assert gains["a late epoch, chosen on the test samples"] > 0.2
+    for way in ("a late epoch, chosen by another seed", "any epoch, chosen by another seed"):
+        assert gains[way] > 0.2 if shared else abs(gains[way]) < 0.05
+    assert "the last epoch" in gains and "a late epoch, chosen on the other half" in gains
+
+
 def test_predictions_lost_by_rounding_are_restored():
     full = np.array([[[0.1, 2.00001, 2.0], [1.0, 0.0, 0.5]]], np.float32)
     run = {"logits": full.astype(np.float16), "predicted": full.argmax(-1)}

@@ -80,10 +80,10 @@ def check_packed(path, epochs=None, samples=442):
 
 @pytest.mark.parametrize("path", PACKED, ids=lambda path: path.parent.name)
 def test_packed_runs_are_their_reports(path):
-    experiment, _ = experiments.split_seed(path.parent.name)
     clips = pd.read_csv(ROOT / "datasets" / "megc2019.csv", dtype=str)["subject"]
-    some = clips.isin(",".join(trainings.SIXTEEN).split(",")).sum()
-    check_packed(path, samples=some if experiment in experiments.PART else 442)
+    options = dict(trainings.list_trainings("wide")).get(path.parent.name, [])
+    some = dict(zip(options[::2], options[1::2])).get("--subjects", "")
+    check_packed(path, samples=clips.isin(some.split(",")).sum() if some else 442)
 
 
 def test_every_table_and_number_of_the_text_is_recomputed():
