@@ -82,24 +82,30 @@ def list_late_ways(runs):
     }
 
 
-def describe_gain(counts, blind):
-    """What counts [K, P, 3, 3] score above those of the mean late epoch, with the interval."""
-    low, high = estimate_interval(resample(counts)[0] - resample(blind)[0])
-    gain = score_counts(counts) - score_counts(blind)
-    return f"{gain:+.4f} ({low:+.3f} to {high:+.3f})"
+def describe_gains(runs, ways):
+    """UF1 of the mean late epoch, and what each of ways, {name: counts [K, P, 3, 3]}, scores above
+    it, with the interval.
+    """
+    blind = np.concatenate([count_late(run) for run in runs])
+    score, drawn, gains = score_counts(blind), resample(blind)[0], {}
+    for way, counts in ways.items():
+        gains[way] = "–"
+        if counts is not None:
+            low, high = estimate_interval(resample(counts)[0] - drawn)
+            gains[way] = f"{score_counts(counts) - score:+.4f} ({low:+.3f} to {high:+.3f})"
+    return score, gains
 
 
-def tabulate_carried(names=CARRIED):
-    """What the last epoch, and a choice among the late ones, is worth above their mean."""
-    rows = []
+def describe_carried(names=CARRIED):
+    """What the last epoch, and a choice among the late ones, is worth above their mean: {name of an
+    experiment: row}.
+    """
+    rows = {}
     for name in filter(find_runs, names):
         runs = read_runs(name)
-        blind = np.concatenate([count_late(run) for run in runs])
-        row = {"": describe(name), "mean late epoch": score_counts(blind)}
-        for way, counts in list_late_ways(runs).items():
-            row[way] = "–" if counts is None else describe_gain(counts, blind)
-        rows.append(row)
-    return format_markdown(pd.DataFrame(rows))
+        score, gains = describe_gains(runs, list_late_ways(runs))
+        rows[name] = {"": describe(name), "mean late epoch": score} | gains
+    return rows
 
 
 def tabulate_second_seed(part="HTNet-epochs200-float32", whole="HTNet-epochs200"):
@@ -110,18 +116,18 @@ def tabulate_second_seed(part="HTNet-epochs200-float32", whole="HTNet-epochs200"
     place = np.isin(first["names"], second["names"])
     here = {key: first[key][place] for key in ("labels", "subjects")}
     runs = [here | {"predicted": first["predicted"][:, place]}, second]
-    blind = np.concatenate([count_late(run) for run in runs])
     ways = {f"a late epoch, {way}": counts for way, counts in list_late_ways(runs).items()} | {
         "any epoch, chosen by another seed": count_across(runs),
         "any epoch, chosen on the test samples (`best`)": np.stack(
             [count_chosen(run, choose_best(run)) for run in runs]
         ),
     }
-    rows = [{"epoch": "mean late epoch", "UF1": score_counts(blind)}] + [
+    late, gains = describe_gains(runs, ways)
+    rows = [{"epoch": "mean late epoch", "UF1": late}] + [
         {
             "epoch": way.replace("a late epoch, the last epoch", "the last epoch"),
             "UF1": score_counts(counts),
-            "above the mean late epoch (95 %)": describe_gain(counts, blind),
+            "above the mean late epoch (95 %)": gains[way],
         }
         for way, counts in ways.items()
     ]

@@ -162,10 +162,16 @@ def read_predictions(name, choice):
     column = "prediction" if name in SVMS else choice
     tables = {}
     for folder in find_runs(name):
-        table = pd.read_csv(folder / "predictions.csv", dtype={"subject": str})
-        table = table.set_index("name").sort_index()
+        table = read_table(folder)
         tables[split_seed(folder.name)[1]] = table.assign(prediction=table[column])
     return tables
+
+
+@functools.cache
+def read_table(folder):
+    """The predictions.csv of a packed run or a machine, indexed by name."""
+    table = pd.read_csv(folder / "predictions.csv", dtype={"subject": str})
+    return table.set_index("name").sort_index()
 
 
 def restore_logits(run):

@@ -5,6 +5,8 @@ mean is what counts. Each fold was trained with a seed of its own, so that drawi
 their networks, too: seeds are not drawn a second time.
 """
 
+import functools
+
 import numpy as np
 
 from evaluation import draw_subjects, score_confusions
@@ -20,8 +22,14 @@ def score_seeds(counts):
 
 def resample(counts, draws=INTERVAL_DRAWS, seed=0):
     """UF1 and UAR, float [2, draws]: subjects drawn with replacement, the same for every call."""
-    drawn = draw_subjects(counts.shape[1], draws, seed)
+    drawn = draw_as_float(counts.shape[1], draws, seed)
     return np.mean([score_confusions(np.tensordot(drawn, one, 1)) for one in counts], axis=0)
+
+
+@functools.cache
+def draw_as_float(people, draws, seed):
+    """`draw_subjects` for products with counts; of int they would take several times as long."""
+    return draw_subjects(people, draws, seed).astype(float)
 
 
 def estimate_interval(values):

@@ -237,6 +237,8 @@ def count_subjects(options):
 def make_tables():
     """{name in the text: markdown}"""
     check_names()
+    carried = choice_tables.describe_carried()
+    few = [carried[name] for name in choice_tables.FEW if name in carried]
     each = {name: tabulate_choices(name) for name in EXPERIMENTS if find_runs(name)}
     return each | {
         "HTNet-honest-seed1": (RESULTS / "HTNet-honest-seed1" / "report.md").read_text("utf-8"),
@@ -245,8 +247,8 @@ def make_tables():
         "plots": tabulate_plots(),
         "scores": "\n\n".join(each.values()),
         "choice": choice_tables.tabulate_gain(),
-        "carried over": choice_tables.tabulate_carried(),
-        "carried over, few": choice_tables.tabulate_carried(choice_tables.FEW),
+        "carried over": format_markdown(pd.DataFrame(carried.values())),
+        "carried over, few": format_markdown(pd.DataFrame(few)),
         "best of k": choice_tables.tabulate_best_of(),
         "headline": choice_tables.tabulate_headline(),
         "rules": choice_tables.tabulate_rules(),

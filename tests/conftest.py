@@ -9,6 +9,10 @@ import re
 import tarfile
 from pathlib import Path
 
+# Before NumPy and PyTorch are imported, and for every command that a test starts: two tests run at
+# once on two cores, and threads that wait for each other keep them busy.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import cv2
 import numpy as np
 import pytest

@@ -56,8 +56,8 @@ def test_noise_that_best_picks_does_not_carry_over():
 def test_the_table_of_what_carries_over_tells_noise_from_a_gain(monkeypatch):
     runs = [make_run(np.full((60, 1), 0.6), seed) for seed in range(3)]
     monkeypatch.setattr(choice_tables, "read_runs", lambda name: runs)
-    row = choice_tables.tabulate_carried(["STSTNet"]).splitlines()[2].split(" | ")
-    intervals = [re.search(r"\(([+-][\d.]+) to ([+-][\d.]+)\)", cell).groups() for cell in row[2:]]
+    cells = list(choice_tables.describe_carried(["STSTNet"])["STSTNet"].values())[2:]
+    intervals = [re.search(r"\(([+-][\d.]+) to ([+-][\d.]+)\)", cell).groups() for cell in cells]
     *blind, (best_low, _) = np.float64(intervals)  # the last epoch, another seed, the other half
     assert len(blind) == 3 and all(low < 0 < high for low, high in blind) and best_low > 0.1
 
