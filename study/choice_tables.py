@@ -83,9 +83,7 @@ def list_late_ways(runs):
 
 
 def describe_gains(runs, ways):
-    """UF1 of the mean late epoch, and what each of ways, {name: counts [K, P, 3, 3]}, scores above
-    it, with the interval.
-    """
+    """UF1 of the mean late epoch; above it, with intervals, ways {name: counts [K, P, 3, 3]}."""
     blind = np.concatenate([count_late(run) for run in runs])
     score, drawn, gains = score_counts(blind), resample(blind)[0], {}
     for way, counts in ways.items():
@@ -114,6 +112,8 @@ def tabulate_second_seed(part="HTNet-epochs200-float32", whole="HTNet-epochs200"
         return "Not run yet."
     second, first = read_run(find_runs(part)[0]), read_run(find_runs(whole)[0])
     place = np.isin(first["names"], second["names"])
+    if not np.array_equal(first["names"][place], second["names"]):
+        raise SystemExit(f"{part} and {whole} are not of the same samples.")
     here = {key: first[key][place] for key in ("labels", "subjects")}
     runs = [here | {"predicted": first["predicted"][:, place]}, second]
     ways = {f"a late epoch, {way}": counts for way, counts in list_late_ways(runs).items()} | {

@@ -65,8 +65,8 @@ EXPERIMENTS = {  # a run's name without its seed: what it is
 }
 # Some subjects only: compared on these, never beside complete runs.
 PART = {
-    "HTNet-epochs800": "HTNet, order 210, 800 epochs, bf16",
-    "HTNet-epochs200-float32": "HTNet, dim 256, 200 epochs, order 210, in float32",
+    "HTNet-epochs800": "HTNet, order 210, 800 epochs, bf16, sixteen subjects",
+    "HTNet-epochs200-float32": "HTNet, dim 256, 200 epochs, order 210, in float32, eight subjects",
 }
 NESTED = {"HTNet-dim64-nested": "HTNet, dim 64, order 210, the epoch chosen by inner subjects"}
 BY_DIM = sorted(
@@ -162,13 +162,13 @@ def read_predictions(name, choice):
     column = "prediction" if name in SVMS else choice
     tables = {}
     for folder in find_runs(name):
-        table = read_table(folder)
+        table = read_packed_table(folder)
         tables[split_seed(folder.name)[1]] = table.assign(prediction=table[column])
     return tables
 
 
 @functools.cache
-def read_table(folder):
+def read_packed_table(folder):
     """The predictions.csv of a packed run or a machine, indexed by name."""
     table = pd.read_csv(folder / "predictions.csv", dtype={"subject": str})
     return table.set_index("name").sort_index()

@@ -178,14 +178,14 @@ def test_some_subjects_trained_longer_are_swapped_in(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("shared", [False, True], ids=["chance", "epochs-that-are-good"])
 def test_a_second_seed_of_some_subjects(shared, tmp_path, monkeypatch):
-    """Where an epoch is good for a subject in either seed, the other seed finds it."""
+    """Where an epoch is good for a subject in both seeds, the other seed finds it."""
     monkeypatch.setattr(experiments, "RESULTS", tmp_path)
     assert choice_tables.tabulate_second_seed() == "Not run yet."
     right = np.full((60, 180), 0.6)
     if shared:  # each subject has late epochs of its own in which its predictions are right
         right[np.random.default_rng(5).integers(30, 60, 30).repeat(6), np.arange(180)] = 1.0
     first, second = make_run(right, seed=1), make_run(right, seed=2)
-    few = SUBJECTS < "20"
+    few = SUBJECTS.astype(int) % 3 > 0
     write_packed(tmp_path / "HTNet-epochs200-seed1", first)
     part = {key: second[key][..., few] for key in second}
     names = [f"{i:03}" for i in np.flatnonzero(few)]

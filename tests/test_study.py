@@ -84,6 +84,8 @@ def test_packed_runs_are_their_reports(path):
     options = dict(trainings.list_trainings("wide")).get(path.parent.name, [])
     some = dict(zip(options[::2], options[1::2])).get("--subjects", "")
     check_packed(path, samples=clips.isin(some.split(",")).sum() if some else 442)
+    with np.load(path) as file:
+        assert not some or set(file["subjects"]) == set(some.split(","))
 
 
 def test_every_table_and_number_of_the_text_is_recomputed():
