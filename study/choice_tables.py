@@ -116,18 +116,18 @@ def tabulate_second_seed(part="HTNet-epochs200-float32", whole="HTNet-epochs200"
         raise SystemExit(f"{part} and {whole} are not of the same samples.")
     here = {key: first[key][place] for key in ("labels", "subjects")}
     runs = [here | {"predicted": first["predicted"][:, place]}, second]
-    ways = {f"a late epoch, {way}": counts for way, counts in list_late_ways(runs).items()} | {
+    ways = list_late_ways(runs) | {
         "any epoch, chosen by another seed": count_across(runs),
         "any epoch, chosen on the test samples (`best`)": np.stack(
             [count_chosen(run, choose_best(run)) for run in runs]
         ),
     }
     late, gains = describe_gains(runs, ways)
-    rows = [{"epoch": "mean late epoch", "UF1": late}] + [
+    rows = [{"late epoch": "mean", "UF1": late}] + [
         {
-            "epoch": way.replace("a late epoch, the last epoch", "the last epoch"),
+            "late epoch": way,
             "UF1": score_counts(counts),
-            "above the mean late epoch (95 %)": gains[way],
+            "above the mean (95 %)": gains[way],
         }
         for way, counts in ways.items()
     ]
