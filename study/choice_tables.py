@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from evaluation import CHOICES, choose_epochs, unweighted_scores
+from evaluation import CHOICES, choose_epochs
 from report import PUBLISHED, format_markdown
 from study.choices import (
     choose_best,
@@ -104,34 +104,6 @@ def describe_carried(names=CARRIED):
         score, gains = describe_gains(runs, list_late_ways(runs))
         rows[name] = {"": describe(name), "mean late epoch": score} | gains
     return rows
-
-
-def tabulate_second_seed(part="HTNet-epochs200-float32", whole="HTNet-epochs200"):
-    """Some subjects trained with a second seed: does the choice on one carry over to the other?"""
-    if not find_runs(part) or not find_runs(whole):
-        return "Not run yet."
-    second, first = read_run(find_runs(part)[0]), read_run(find_runs(whole)[0])
-    place = np.isin(first["names"], second["names"])
-    if not np.array_equal(first["names"][place], second["names"]):
-        raise SystemExit(f"{part} and {whole} are not of the same samples.")
-    here = {key: first[key][place] for key in ("labels", "subjects")}
-    runs = [here | {"predicted": first["predicted"][:, place]}, second]
-    ways = list_late_ways(runs) | {
-        "any epoch, chosen by another seed": count_across(runs),
-        "any epoch, chosen on the test samples (`best`)": np.stack(
-            [count_chosen(run, choose_best(run)) for run in runs]
-        ),
-    }
-    late, gains = describe_gains(runs, ways)
-    rows = [{"late epoch": "mean", "UF1": late}] + [
-        {
-            "late epoch": way,
-            "UF1": score_counts(counts),
-            "above the mean (95 %)": gains[way],
-        }
-        for way, counts in ways.items()
-    ]
-    return format_markdown(pd.DataFrame(rows).fillna("–"))
 
 
 def tabulate_epochs():
@@ -265,35 +237,4 @@ def tabulate_withdrawn():
                     "95 %": f"{low:+.3f} to {high:+.3f}",
                 }
             )
-    return format_markdown(pd.DataFrame(rows))
-
-
-def tabulate_longer(part="HTNet-epochs800", whole="HTNet-epochs200"):
-    """Some subjects trained longer: their UF1, and Full with them swapped into the shorter run."""
-    if not find_runs(part) or not find_runs(whole):
-        return "Not run yet."
-    longer, shorter = read_run(find_runs(part)[0]), read_run(find_runs(whole)[0])
-    place = np.isin(shorter["names"], longer["names"])
-    rows = []
-    for choice in ("last", "best"):
-        predicted = []
-        for run in (longer, shorter):
-            chosen = choose_best(run) if choice == "best" else np.full(len(run["labels"]), -1)
-            predicted.append(run["predicted"][chosen, np.arange(len(chosen))])
-        swapped = predicted[1].copy()
-        swapped[place] = predicted[0]
-        labels, whose = shorter["labels"], f"these {len(set(longer['subjects']))} subjects"
-        rows.append(
-            {
-                "epoch choice": choice,
-                f"{whose}, {len(longer['predicted'])} epochs": (
-                    unweighted_scores(longer["labels"], predicted[0])[0]
-                ),
-                f"{whose}, {len(shorter['predicted'])} epochs": (
-                    unweighted_scores(labels[place], predicted[1][place])[0]
-                ),
-                "Full": unweighted_scores(labels, predicted[1])[0],
-                "Full, these swapped in": unweighted_scores(labels, swapped)[0],
-            }
-        )
     return format_markdown(pd.DataFrame(rows))

@@ -67,6 +67,7 @@ EXPERIMENTS = {  # a run's name without its seed: what it is
 PART = {
     "HTNet-epochs800": "HTNet, order 210, 800 epochs, bf16, sixteen subjects",
     "HTNet-epochs200-float32": "HTNet, dim 256, 200 epochs, order 210, in float32, eight subjects",
+    "HTNet-epochs800-float32": "HTNet, dim 256, 800 epochs, order 210, in float32, two subjects",
 }
 NESTED = {"HTNet-dim64-nested": "HTNet, dim 64, order 210, the epoch chosen by inner subjects"}
 BY_DIM = sorted(

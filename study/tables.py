@@ -10,7 +10,7 @@ from composite_dataset import CLASSES
 from evaluation import CHOICES, count_confusions, group_by_database, score_groups
 from htnet import PAPER, HTNet
 from report import PUBLISHED, format_markdown
-from study import choice_tables, critical_tables, honest, nested, trainings
+from study import choice_tables, critical_tables, honest, nested, part_tables, trainings
 from study.choices import compute_uf1
 from study.comparisons import (
     PAIRS,
@@ -254,8 +254,11 @@ def make_tables():
         "rules": choice_tables.tabulate_rules(),
         "others": choice_tables.tabulate_others(),
         "withdrawn": choice_tables.tabulate_withdrawn(),
-        "longer": choice_tables.tabulate_longer(),
-        "second seed": choice_tables.tabulate_second_seed(),
+        "longer": part_tables.tabulate_longer(),
+        "longer, two subjects": part_tables.tabulate_longer(
+            "HTNet-epochs800-float32", "HTNet-epochs200-float32"
+        ),
+        "second seed": part_tables.tabulate_second_seed(),
         "nested": nested.tabulate(),
         "epochs": choice_tables.tabulate_epochs(),
         "classes": tabulate_classes(),

@@ -54,6 +54,7 @@ SIXTEEN = (
 )
 # those of eleven samples or more, without 006 and sub26: 166 samples
 LARGEST = "s03,sub17,s20,011,s04,s08,sub12,sub19"
+TWO_LARGEST = "s03,sub17"  # 73 samples
 
 
 def list_trainings(group="full"):
@@ -113,6 +114,11 @@ def list_wide():
         name_htnet("-epochs200-released", "--epochs", 200, *WIDE, *released),
         name_htnet(
             "-epochs200-float32", "--epochs", 200, *WIDE, *FLOAT32, "--subjects", LARGEST, seed=2
+        ),
+        name_htnet(
+            "-epochs800-float32",
+            *("--epochs", 800, *WIDE, *FLOAT32, "--subjects", TWO_LARGEST),
+            seed=2,
         ),
     ]
 

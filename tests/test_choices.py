@@ -11,7 +11,7 @@ import torch
 from conftest import make_datasets
 
 from evaluation import count_confusions, unweighted_scores
-from study import choice_tables, choices, experiments, nested
+from study import choice_tables, choices, experiments, nested, part_tables
 from study.choices import (
     compare_others,
     compute_uf1,
@@ -159,7 +159,7 @@ def test_rules_are_applied(right, refuted, tmp_path, monkeypatch):
 
 def test_some_subjects_trained_longer_are_swapped_in(tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, "RESULTS", tmp_path)
-    assert choice_tables.tabulate_longer() == "Not run yet."
+    assert part_tables.tabulate_longer() == "Not run yet."
     shorter, longer = make_run(np.full((10, 1), 0.5)), make_run(np.full((40, 1), 1.0))
     few = np.isin(SUBJECTS, ["03", "07"])
     part = {
@@ -171,16 +171,20 @@ def test_some_subjects_trained_longer_are_swapped_in(tmp_path, monkeypatch):
     names = [f"{i:03}" for i in np.flatnonzero(few)]
     write_packed(tmp_path / "HTNet-epochs800-seed1", part, names)
     experiments.check_names()
-    last = [cell.strip() for cell in choice_tables.tabulate_longer().splitlines()[2].split("|")]
-    swapped = np.where(few, LABELS, shorter["predicted"][-1])
-    assert last[2] == "1.0000" and last[5] == f"{unweighted_scores(LABELS, swapped)[0]:.4f}"
+    lines = part_tables.tabulate_longer().splitlines()
+    last = [cell.strip() for cell in lines[2].split("|")]
+    before = shorter["predicted"][-1]
+    swapped = np.where(few, LABELS, before)
+    assert last[2] == f"{unweighted_scores(LABELS[few], before[few])[0]:.4f}"
+    assert last[3] == "1.0000" and last[5] == f"{unweighted_scores(LABELS, swapped)[0]:.4f}"
+    assert f": {np.sum(before[few] != LABELS[few])} of 12." in lines[-1]
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["chance", "epochs-that-are-good"])
 def test_a_second_seed_of_some_subjects(shared, tmp_path, monkeypatch):
     """Where an epoch is good for a subject in both seeds, the other seed finds it."""
     monkeypatch.setattr(experiments, "RESULTS", tmp_path)
-    assert choice_tables.tabulate_second_seed() == "Not run yet."
+    assert part_tables.tabulate_second_seed() == "Not run yet."
     right = np.full((60, 180), 0.6)
     if shared:  # each subject has late epochs of its own in which its predictions are right
         right[np.random.default_rng(5).integers(30, 60, 30).repeat(6), np.arange(180)] = 1.0
@@ -190,7 +194,7 @@ def test_a_second_seed_of_some_subjects(shared, tmp_path, monkeypatch):
     part = {key: second[key][..., few] for key in second}
     names = [f"{i:03}" for i in np.flatnonzero(few)]
     write_packed(tmp_path / "HTNet-epochs200-float32-seed2", part, names)
-    rows = choice_tables.tabulate_second_seed().splitlines()[2:]
+    rows = part_tables.tabulate_second_seed().splitlines()[2:]
     cells = {row.split("|")[1].strip(): row.split("|")[2:4] for row in rows}
     blind = np.mean(
         [
