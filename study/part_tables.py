@@ -67,13 +67,16 @@ def tabulate_longer(part="HTNet-epochs800", whole="HTNet-epochs200"):
             f"all {those}, {short}": (labels, before),
             f"all {those}, these swapped in": (labels, swapped),
         }
+        uf1 = {column: unweighted_scores(*pair)[0] for column, pair in uf1.items()}
+        first, second = list(uf1.values())[:2]
         rows.append(
-            {"epoch choice": choice}
-            | {column: unweighted_scores(*pair)[0] for column, pair in uf1.items()}
+            {"epoch choice": choice} | uf1 | {f"these {these}, change": f"{second - first:+.4f}"}
         )
-    last = shorter["predicted"][-1, place]
-    changed = np.count_nonzero(longer["predicted"][-1] != last)
+    predicted, last = longer["predicted"], shorter["predicted"][-1, place]
+    changes = np.flatnonzero((predicted[1:] != predicted[:-1]).any(1)) + 2
     return (
         f"{format_markdown(pd.DataFrame(rows))}\n\n"
-        f"Last predictions that differ between {short} and {long}: {changed} of {len(last)}."
+        f"Last predictions that differ between {short} and {long}: "
+        f"{np.count_nonzero(predicted[-1] != last)} of {len(last)}. "
+        f"The last epoch at which a prediction changes: {changes.max(initial=1)}."
     )

@@ -162,6 +162,7 @@ def test_some_subjects_trained_longer_are_swapped_in(tmp_path, monkeypatch):
     assert part_tables.tabulate_longer() == "Not run yet."
     shorter, longer = make_run(np.full((10, 1), 0.5)), make_run(np.full((40, 1), 1.0))
     few = np.isin(SUBJECTS, ["03", "07"])
+    longer["predicted"][28, 18] = (LABELS[18] + 1) % 3  # the 29th epoch, wrong once
     part = {
         "labels": LABELS[few],
         "subjects": SUBJECTS[few],
@@ -177,7 +178,10 @@ def test_some_subjects_trained_longer_are_swapped_in(tmp_path, monkeypatch):
     swapped = np.where(few, LABELS, before)
     assert last[2] == f"{unweighted_scores(LABELS[few], before[few])[0]:.4f}"
     assert last[3] == "1.0000" and last[5] == f"{unweighted_scores(LABELS, swapped)[0]:.4f}"
-    assert f": {np.sum(before[few] != LABELS[few])} of 12." in lines[-1]
+    wrong = 1 - unweighted_scores(LABELS[few], before[few])[0]
+    assert last[6] == f"{wrong:+.4f}"
+    assert f": {np.sum(before[few] != LABELS[few])} of 12. " in lines[-1]
+    assert lines[-1].endswith(" changes: 30.")
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["chance", "epochs-that-are-good"])
