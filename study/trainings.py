@@ -54,7 +54,7 @@ SIXTEEN = (
 )
 # those of eleven samples or more, without 006 and sub26: 166 samples
 LARGEST = "s03,sub17,s20,011,s04,s08,sub12,sub19"
-TWO_LARGEST = "s03,sub17"  # 70 samples
+TWO_LARGEST = ",".join(LARGEST.split(",")[:2])  # 70 samples
 
 
 def list_trainings(group="full"):

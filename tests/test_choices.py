@@ -184,6 +184,28 @@ def test_some_subjects_trained_longer_are_swapped_in(tmp_path, monkeypatch):
     assert lines[-1].endswith(" changes: 30.")
 
 
+def test_runs_of_other_samples_are_not_compared(tmp_path, monkeypatch):
+    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
+    run = make_run(np.full((10, 1), 0.5))
+    write_packed(tmp_path / "HTNet-epochs200-seed1", run)
+    others = [f"other{i:03}" for i in range(180)]
+    write_packed(tmp_path / "HTNet-epochs800-seed1", run, others)
+    with pytest.raises(SystemExit, match="are not of the same samples"):
+        part_tables.tabulate_longer()
+
+
+def test_the_longer_training_begins_as_the_shorter():
+    """docs/tables.md: the 800 epochs of two subjects are the second seed's networks, trained on."""
+    longer, shorter = (
+        np.load(experiments.RESULTS / f"HTNet-epochs{epochs}-float32-seed2" / "epochs.npz")
+        for epochs in (800, 200)
+    )
+    place = [list(shorter["names"]).index(name) for name in longer["names"]]
+    assert len(place) == 70
+    for key in ("predicted", "logits"):
+        assert np.array_equal(longer[key][:200], shorter[key][:, place])
+
+
 @pytest.mark.parametrize("shared", [False, True], ids=["chance", "epochs-that-are-good"])
 def test_a_second_seed_of_some_subjects(shared, tmp_path, monkeypatch):
     """Where an epoch is good for a subject in both seeds, the other seed finds it."""
